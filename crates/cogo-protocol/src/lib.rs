@@ -1,0 +1,16 @@
+//! The words that cogo and its clients exchange.
+//!
+//! Data only: these types say what travels, as JSON, between a client, a worker and a manager,
+//! and what `cogo run --json` prints. Field names are camelCase, kinds are `snake_case`, instants
+//! are Unix milliseconds, and a bare number carries its unit in its name (`timeoutMs`,
+//! `memoryBytes`). Unknown fields are ignored, so that both sides can grow.
+//!
+//! Deliberately absent: I/O, clocks, randomness and a runtime. What needs them takes the result
+//! as an argument. Also absent is any link to the sandbox's own types; the `cogo` crate converts.
+
+pub mod event;
+pub mod exec;
+pub mod id;
+pub mod record;
+pub mod units;
+pub mod verdict;
