@@ -1,0 +1,476 @@
+//! The state directory: one folder per exec, which outlives every process of ours.
+//!
+//! ```text
+//! <state>/execs/<id>/
+//!   lock           held (flock) by the supervisor for as long as it lives
+//!   spec.json      what was asked, without secrets
+//!   running.json   who runs it and what is enforced; appears when the command runs
+//!   log/           the output, see `log`
+//!   control.sock   the supervisor's socket, see `control`
+//!   verdict.json   how it ended; appears once, durably, and never changes
+//! ```
+//!
+//! The lock tells life from death without guessing about process ids: a free lock and no
+//! verdict mean that the supervisor died, and whoever notices first buries the exec.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::fs::{FlockOperation, flock};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::spec::{ExecSpec, Isolation};
+use crate::verdict::{Outcome, Usage, Verdict};
+
+/// Longest wait for killed processes to be gone. They are as good as gone; this is for the
+/// kernel to finish their exit, which can take long when they hold much memory.
+pub(crate) const KILL_MAX: Duration = Duration::from_secs(10);
+
+/// Why a state or exec directory could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// A file operation failed.
+    #[error("failed to {action} `{path}`")]
+    Io {
+        /// What was attempted.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// A file of ours does not parse.
+    #[error("failed to read `{path}`: it is not what cogo wrote")]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// Where it went wrong.
+        source: serde_json::Error,
+    },
+    /// An exec of that name is there already.
+    #[error("exec `{0}` exists already")]
+    Exists(String),
+    /// The name cannot be a folder of ours.
+    #[error("`{0}` is not an exec id")]
+    InvalidId(String),
+}
+
+/// The folder under which everything of ours lives.
+#[derive(Clone, Debug)]
+pub struct StateDir {
+    path: PathBuf,
+}
+
+impl StateDir {
+    /// Opens the folder, making it (mode 0700) where it is missing.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the folder cannot be made.
+    pub fn open(path: &Path) -> Result<Self, StateError> {
+        let path = std::path::absolute(path).map_err(|e| io_error("resolve", path, e))?;
+        make_private_dir(&path.join("execs"))?;
+        Ok(Self { path })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes the folder of a new exec and locks it for the caller, who hands the lock on to
+    /// the supervisor.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the id is taken or unusable, or the folder cannot be made.
+    pub fn create_exec(&self, id: &str) -> Result<(ExecDir, ExecLock), StateError> {
+        check_id(id)?;
+        let dir = ExecDir {
+            path: self.path.join("execs").join(id),
+        };
+        match fs::DirBuilder::new().mode(0o700).create(&dir.path) {
+            Ok(()) => {}
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(StateError::Exists(id.to_owned()));
+            }
+            Err(e) => return Err(io_error("create", &dir.path, e)),
+        }
+        let lock = dir
+            .try_lock()?
+            .ok_or_else(|| StateError::Exists(id.to_owned()))?;
+        Ok((dir, lock))
+    }
+
+    /// The exec of that id, if there is one.
+    pub fn exec(&self, id: &str) -> Option<ExecDir> {
+        check_id(id).ok()?;
+        let path = self.path.join("execs").join(id);
+        path.is_dir().then_some(ExecDir { path })
+    }
+
+    /// All execs, oldest first where ids are ordered by time.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the folder cannot be listed.
+    pub fn execs(&self) -> Result<Vec<ExecDir>, StateError> {
+        let execs = self.path.join("execs");
+        let mut found: Vec<ExecDir> = fs::read_dir(&execs)
+            .map_err(|e| io_error("list", &execs, e))?
+            .filter_map(Result::ok)
+            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+            .map(|entry| ExecDir { path: entry.path() })
+            .collect();
+        found.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(found)
+    }
+}
+
+/// The folder of one exec.
+#[derive(Clone, Debug)]
+pub struct ExecDir {
+    path: PathBuf,
+}
+
+/// The right to write an exec's verdict: its supervisor's while that lives.
+#[derive(Debug)]
+pub struct ExecLock(File);
+
+impl ExecLock {
+    pub(crate) fn from_fd(fd: OwnedFd) -> Self {
+        Self(File::from(fd))
+    }
+
+    /// Gives the right up, now that the verdict is written.
+    pub(crate) fn release(self) {
+        release(&self.0);
+    }
+
+    pub(crate) fn file(&self) -> &File {
+        &self.0
+    }
+}
+
+/// Where an exec stands.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ExecState {
+    /// A supervisor has it, but the command does not run yet.
+    Starting,
+    /// The command runs.
+    Running(Running),
+    /// It ended.
+    Ended(Verdict),
+}
+
+/// What is known of a running exec: the content of `running.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Running {
+    /// Process id of the supervisor.
+    pub supervisor_pid: i32,
+    /// Process id of the command, as the host sees it; `None` if it ended at once.
+    pub command_pid: Option<i32>,
+    /// Unix time of the start, in milliseconds.
+    pub started_at_ms: u64,
+    /// What holds the command.
+    pub enforced: Enforced,
+    /// The control groups, for whoever must clean up after a dead supervisor.
+    pub cgroup: Option<crate::cgroup::CgroupRecord>,
+}
+
+/// The mechanisms that hold a running exec, as they were really applied.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enforced {
+    /// The tier that was asked for and is met.
+    pub isolation: Isolation,
+    /// Namespaces that are the exec's own, by kernel name.
+    pub namespaces: Vec<String>,
+    /// Whether the system call filter is on.
+    pub seccomp: bool,
+    /// The Landlock version in force.
+    pub landlock_abi: Option<u32>,
+    /// `v2`, `v1`, `hybrid` or `none`.
+    pub cgroup: String,
+    /// Whether the command runs under a user id that owns nothing on the host.
+    pub unused_uid: bool,
+}
+
+impl ExecDir {
+    /// Opens the folder of an exec by its path.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// The exec's id: the folder's name.
+    pub fn id(&self) -> &str {
+        self.path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default()
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The folder of the log's segments.
+    pub fn log_dir(&self) -> PathBuf {
+        self.path.join("log")
+    }
+
+    /// The supervisor's socket.
+    pub fn control_path(&self) -> PathBuf {
+        self.path.join("control.sock")
+    }
+
+    /// What was asked.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file is missing or damaged.
+    pub fn spec(&self) -> Result<ExecSpec, StateError> {
+        read_json(&self.path.join("spec.json"))?
+            .ok_or_else(|| io_error("open", &self.path, io::ErrorKind::NotFound.into()))
+    }
+
+    /// Who runs it, once the command runs.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file is damaged.
+    pub fn running(&self) -> Result<Option<Running>, StateError> {
+        read_json(&self.path.join("running.json"))
+    }
+
+    /// Where the exec stands. An exec whose supervisor died is buried on the way: what is left
+    /// of it is killed, and its verdict becomes [`Outcome::Unknown`].
+    ///
+    /// # Errors
+    ///
+    /// Fails when a file is damaged or cannot be read or written.
+    pub fn state(&self) -> Result<ExecState, StateError> {
+        if let Some(verdict) = self.verdict()? {
+            return Ok(ExecState::Ended(verdict));
+        }
+        if let Some(lock) = self.try_lock()? {
+            // The verdict may have been written between the two looks.
+            let verdict = match self.verdict()? {
+                Some(verdict) => Ok(verdict),
+                None => self.bury(&lock),
+            };
+            release(&lock.0);
+            return verdict.map(ExecState::Ended);
+        }
+        Ok(self
+            .running()?
+            .map_or(ExecState::Starting, ExecState::Running))
+    }
+
+    /// Waits until the supervisor is gone, then tells the verdict. Blocks the thread.
+    ///
+    /// # Errors
+    ///
+    /// As [`ExecDir::state`].
+    pub fn wait(&self) -> Result<Verdict, StateError> {
+        loop {
+            if let ExecState::Ended(verdict) = self.state()? {
+                return Ok(verdict);
+            }
+            let file = self.open_lock()?;
+            self.lock_blocking(&file, FlockOperation::LockShared)?;
+            release(&file);
+        }
+    }
+
+    /// Removes the folder with everything in it.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the exec still runs or the folder cannot be removed.
+    pub fn remove(self) -> Result<(), StateError> {
+        let _lock = match self.try_lock()? {
+            Some(lock) => lock,
+            // Its supervisor is about to go, and will not be long.
+            None if self.verdict()?.is_some() => {
+                let file = self.open_lock()?;
+                self.lock_blocking(&file, FlockOperation::LockExclusive)?;
+                ExecLock(file)
+            }
+            None => {
+                let busy = io::Error::from(io::ErrorKind::ResourceBusy);
+                return Err(io_error("remove the running exec", &self.path, busy));
+            }
+        };
+        fs::remove_dir_all(&self.path).map_err(|e| io_error("remove", &self.path, e))
+    }
+
+    /// The verdict, once there is one. Does not bury.
+    pub(crate) fn verdict(&self) -> Result<Option<Verdict>, StateError> {
+        read_json(&self.path.join("verdict.json"))
+    }
+
+    pub(crate) fn write_spec(&self, spec: &ExecSpec) -> Result<(), StateError> {
+        self.write_json("spec.json", spec, Durability::ProcessDeath)
+    }
+
+    pub(crate) fn write_running(&self, running: &Running) -> Result<(), StateError> {
+        self.write_json("running.json", running, Durability::ProcessDeath)
+    }
+
+    /// Writes the verdict. The lock shows that nobody else does.
+    pub(crate) fn write_verdict(&self, verdict: &Verdict, _: &ExecLock) -> Result<(), StateError> {
+        self.write_json("verdict.json", verdict, Durability::PowerLoss)
+    }
+
+    fn open_lock(&self) -> Result<File, StateError> {
+        let path = self.path.join("lock");
+        OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|e| io_error("open", &path, e))
+    }
+
+    fn try_lock(&self) -> Result<Option<ExecLock>, StateError> {
+        let file = self.open_lock()?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(ExecLock(file))),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(e) => Err(io_error("lock", &self.path, e.into())),
+        }
+    }
+
+    fn lock_blocking(&self, file: &File, operation: FlockOperation) -> Result<(), StateError> {
+        loop {
+            match flock(file, operation) {
+                Ok(()) => return Ok(()),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(e) => return Err(io_error("lock", &self.path, e.into())),
+            }
+        }
+    }
+
+    /// Ends what a dead supervisor left behind and says openly that the end is not known.
+    fn bury(&self, lock: &ExecLock) -> Result<Verdict, StateError> {
+        let mut survivors = 0;
+        if let Some(record) = self.running()?.and_then(|running| running.cgroup)
+            && let Ok(cgroup) = crate::cgroup::Cgroup::reopen(&record)
+        {
+            survivors = u32::from(cgroup.kill(KILL_MAX).is_err());
+            // A group that cannot be removed now is found again by the next start's sweep.
+            let _ = cgroup.remove();
+        }
+        let verdict = Verdict {
+            outcome: Outcome::Unknown {
+                reason: "the supervisor died before it could see the end".to_owned(),
+            },
+            incidents: Vec::new(),
+            usage: Usage::default(),
+            survivors,
+            log_end: crate::log::log_end(&self.log_dir()).map_or(0, |end| end.seq),
+            ended_at_ms: unix_time_ms(),
+        };
+        self.write_verdict(&verdict, lock)?;
+        Ok(verdict)
+    }
+
+    /// Writes beside and renames, so that a reader sees all of it or nothing. What has to survive
+    /// a power loss is synchronised after the rename: that commits the name with the content,
+    /// and nobody is told before.
+    fn write_json<T: Serialize>(
+        &self,
+        name: &str,
+        value: &T,
+        durability: Durability,
+    ) -> Result<(), StateError> {
+        let path = self.path.join(name);
+        let beside = self.path.join(format!(".{name}.new"));
+        let text = serde_json::to_vec(value).map_err(|source| StateError::Corrupt {
+            path: path.clone(),
+            source,
+        })?;
+        write_file(&beside, &path, &text, durability).map_err(|e| io_error("write", &path, e))
+    }
+}
+
+/// Frees a lock now. Closing alone would not do: a process that another thread forks at this
+/// moment has a copy of the descriptor until it executes its program.
+fn release(file: &File) {
+    // It can only fail for a descriptor that is none.
+    let _ = flock(file, FlockOperation::Unlock);
+}
+
+/// What a written file has to survive.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Durability {
+    ProcessDeath,
+    PowerLoss,
+}
+
+fn write_file(beside: &Path, path: &Path, text: &[u8], durability: Durability) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(beside)?;
+    file.write_all(text)?;
+    fs::rename(beside, path)?;
+    match durability {
+        Durability::ProcessDeath => Ok(()),
+        Durability::PowerLoss => file.sync_all(),
+    }
+}
+
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StateError> {
+    match fs::read(path) {
+        Ok(text) => serde_json::from_slice(&text)
+            .map(Some)
+            .map_err(|source| StateError::Corrupt {
+                path: path.to_owned(),
+                source,
+            }),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(io_error("read", path, e)),
+    }
+}
+
+/// Ids become folder and cgroup names, so they are short and plain.
+fn check_id(id: &str) -> Result<(), StateError> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if id.is_empty() || id.len() > 64 || !id.chars().all(plain) {
+        return Err(StateError::InvalidId(id.to_owned()));
+    }
+    Ok(())
+}
+
+fn make_private_dir(path: &Path) -> Result<(), StateError> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|e| io_error("create", path, e))
+}
+
+fn io_error(action: &'static str, path: &Path, source: io::Error) -> StateError {
+    StateError::Io {
+        action,
+        path: path.to_owned(),
+        source,
+    }
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn unix_time_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64)
+}

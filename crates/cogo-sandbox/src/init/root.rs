@@ -1,0 +1,261 @@
+//! The file system of a sandbox: a small tmpfs as `/`, with trees of the host shown in it.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::CWD;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, UnmountFlags,
+    fsconfig_create, fsconfig_set_string, fsmount, fsopen, mount, mount_bind, move_mount, unmount,
+};
+
+use super::{AtStep, Step};
+
+/// Private writable places, all on one tmpfs, so that one bound holds for all of them.
+const SCRATCH: [(&str, &str, u32); 5] = [
+    ("tmp", "tmp", 0o1777),
+    ("var-tmp", "var/tmp", 0o1777),
+    ("shm", "dev/shm", 0o1777),
+    ("run", "run", 0o755),
+    // Upper and work directory of the workspace overlay, see `attach`.
+    ("overlay", ".overlay", 0o700),
+];
+
+/// Where the new root stands before it becomes `/`, and the scratch tmpfs beside it. Both are
+/// places of the old root that every host has and nobody needs here; the old root goes away
+/// with all that stands on it.
+const STAND: &str = "/tmp";
+const SCRATCH_STAND: &str = "/usr";
+
+/// Parts of `/proc` that speak about the host, hidden behind an empty file or directory. The
+/// list is the OCI runtime specification's default.
+const PROC_MASKED: [&str; 11] = [
+    "proc/acpi",
+    "proc/asound",
+    "proc/interrupts",
+    "proc/kcore",
+    "proc/keys",
+    "proc/latency_stats",
+    "proc/sched_debug",
+    "proc/scsi",
+    "proc/timer_list",
+    "proc/timer_stats",
+    "proc/kallsyms",
+];
+/// Parts of `/proc` that configure the host; same source.
+const PROC_READ_ONLY: [&str; 5] = [
+    "proc/bus",
+    "proc/fs",
+    "proc/irq",
+    "proc/sys",
+    "proc/sysrq-trigger",
+];
+
+/// What `/` will hold.
+pub(crate) struct Root {
+    pub(crate) entries: Vec<RootEntry>,
+    /// Path of the home directory inside.
+    pub(crate) home: PathBuf,
+    /// Size of the scratch tmpfs, in bytes.
+    pub(crate) scratch_size: u64,
+}
+
+/// One thing shown in the root. Targets are absolute, as seen inside.
+pub(crate) enum RootEntry {
+    /// A detached mount.
+    Tree {
+        tree: OwnedFd,
+        target: PathBuf,
+        directory: bool,
+    },
+    /// A symbolic link.
+    Link { target: PathBuf, to: PathBuf },
+}
+
+impl Root {
+    pub(super) fn descriptors(&self) -> Vec<RawFd> {
+        let of_entry = |entry: &RootEntry| match entry {
+            RootEntry::Tree { tree, .. } => Some(tree.as_raw_fd()),
+            RootEntry::Link { .. } => None,
+        };
+        self.entries.iter().filter_map(of_entry).collect()
+    }
+
+    /// Builds the root and makes it `/`. It stays writable until the seal, for attachments.
+    pub(super) fn build(self) -> Step<()> {
+        mount_tmpfs(STAND, "755", 4 << 20).at("mount the root")?;
+        rustix::process::chdir(STAND).at("enter the root")?;
+        for entry in self.entries {
+            entry.place()?;
+        }
+        place_dev_links()?;
+        mount_scratch(&self.home, self.scratch_size)?;
+        mount_proc()?;
+        mount_terminals()?;
+        become_root()
+    }
+}
+
+impl RootEntry {
+    fn place(self) -> Step<()> {
+        match self {
+            Self::Tree {
+                tree,
+                target,
+                directory,
+            } => {
+                let place = relative(&target);
+                make_place(place, directory).at(format!("make `{}`", target.display()))?;
+                attach(&tree, place).at(format!("show `{}`", target.display()))
+            }
+            Self::Link { target, to } => {
+                let place = relative(&target);
+                make_parent(place)
+                    .and_then(|()| std::os::unix::fs::symlink(to, place))
+                    .at(format!("link `{}`", target.display()))
+            }
+        }
+    }
+}
+
+/// Attaches a detached mount to a place below the working directory.
+pub(super) fn attach(tree: &OwnedFd, place: &Path) -> io::Result<()> {
+    Ok(move_mount(
+        tree.as_fd(),
+        "",
+        CWD,
+        place,
+        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
+    )?)
+}
+
+/// Makes an empty directory or file to mount on; one that is there already will do.
+pub(super) fn make_place(place: &Path, directory: bool) -> io::Result<()> {
+    if fs::symlink_metadata(place).is_ok() {
+        return Ok(());
+    }
+    if directory {
+        return make_directory(place);
+    }
+    make_parent(place)?;
+    fs::File::create_new(place).map(drop)
+}
+
+fn make_parent(place: &Path) -> io::Result<()> {
+    place.parent().map_or(Ok(()), make_directory)
+}
+
+fn make_directory(place: &Path) -> io::Result<()> {
+    if place.as_os_str().is_empty() {
+        return Ok(());
+    }
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(place)
+}
+
+fn relative(path: &Path) -> &Path {
+    path.strip_prefix("/").unwrap_or(path)
+}
+
+fn mount_tmpfs(place: &str, mode: &str, size: u64) -> io::Result<()> {
+    let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(context.as_fd(), "mode", mode)?;
+    fsconfig_set_string(context.as_fd(), "size", size.to_string())?;
+    fsconfig_create(context.as_fd())?;
+    let tree = fsmount(
+        context.as_fd(),
+        FsMountFlags::FSMOUNT_CLOEXEC,
+        MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV,
+    )?;
+    attach(&tree, Path::new(place))
+}
+
+fn mount_scratch(home: &Path, size: u64) -> Step<()> {
+    mount_tmpfs(SCRATCH_STAND, "700", size).at("mount the scratch space")?;
+    let home_place = relative(home).to_owned();
+    let home_entry = ("home", home_place.as_path(), 0o700);
+    let places = SCRATCH
+        .iter()
+        .map(|(name, place, mode)| (*name, Path::new(*place), *mode));
+    for (name, place, mode) in places.chain([home_entry]) {
+        let source = Path::new(SCRATCH_STAND).join(name);
+        fs::DirBuilder::new()
+            .create(&source)
+            .and_then(|()| rustix::fs::chmod(&source, mode.into()).map_err(Into::into))
+            .and_then(|()| make_directory(place))
+            .and_then(|()| mount_bind(&source, place).map_err(Into::into))
+            .at(format!("make a private `/{}`", place.display()))?;
+    }
+    Ok(())
+}
+
+fn mount_proc() -> Step<()> {
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    make_directory(Path::new("sys"))
+        .and_then(|()| make_directory(Path::new("proc")))
+        .and_then(|()| mount("proc", "proc", "proc", flags, None).map_err(Into::into))
+        .at("mount /proc")?;
+    for path in PROC_READ_ONLY {
+        protect(path, path, super::seal::READ_ONLY).at(format!("protect `/{path}`"))?;
+    }
+    for path in PROC_MASKED {
+        let Ok(found) = fs::metadata(path) else {
+            continue;
+        };
+        // `/sys` is always empty in here.
+        let cover = if found.is_dir() { "sys" } else { "dev/null" };
+        protect(cover, path, super::seal::READ_ONLY).at(format!("hide `/{path}`"))?;
+    }
+    Ok(())
+}
+
+/// Covers a place by another, or by itself, with other attributes. A missing one is no error.
+fn protect(source: &str, place: &str, attributes: u64) -> io::Result<()> {
+    match mount_bind(source, place) {
+        Err(rustix::io::Errno::NOENT) => return Ok(()),
+        other => other?,
+    }
+    super::seal::set_attributes(place, attributes)
+}
+
+fn mount_terminals() -> Step<()> {
+    let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
+    make_directory(Path::new("dev/pts"))
+        .and_then(|()| {
+            let options = c"newinstance,ptmxmode=0666,mode=0620";
+            mount("devpts", "dev/pts", "devpts", flags, Some(options)).map_err(Into::into)
+        })
+        .at("mount /dev/pts")
+}
+
+fn place_dev_links() -> Step<()> {
+    let links = [
+        ("dev/fd", "/proc/self/fd"),
+        ("dev/stdin", "/proc/self/fd/0"),
+        ("dev/stdout", "/proc/self/fd/1"),
+        ("dev/stderr", "/proc/self/fd/2"),
+        ("dev/ptmx", "pts/ptmx"),
+        ("var/run", "/run"),
+    ];
+    for (place, to) in links {
+        match make_parent(Path::new(place)).and_then(|()| std::os::unix::fs::symlink(to, place)) {
+            // An imported root may have its own.
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            other => other.at(format!("link `/{place}`"))?,
+        }
+    }
+    Ok(())
+}
+
+/// Stacks the new root on the old one and takes the old one away from under it, which needs no
+/// directory for the old root: see `pivot_root(".", ".")` in `pivot_root(2)`.
+fn become_root() -> Step<()> {
+    rustix::process::pivot_root(".", ".").at("change the root")?;
+    unmount(".", UnmountFlags::DETACH).at("leave the old root")?;
+    rustix::process::chdir("/").at("enter the new root")
+}

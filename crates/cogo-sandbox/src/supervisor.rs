@@ -1,0 +1,533 @@
+//! The process that owns one exec: its sandbox, its output, its limits, its verdict.
+//!
+//! ```text
+//! request ─▶ check ─▶ prepare (sandbox, log, sockets) ─▶ command runs ─▶ watch
+//!                │                                                        │ ended, stopped,
+//!                ▼                                                        ▼ or process 1 gone
+//!             refusal                                end sandbox ─▶ drain ─▶ judge ─▶ verdict
+//! ```
+//!
+//! It is single-threaded, belongs to nobody once the command runs, and holds the exec's lock
+//! for as long as it lives. Everything it learns is on disk before anyone is told.
+
+mod check;
+mod clients;
+mod clocks;
+mod input;
+mod judge;
+mod output;
+mod prepare;
+mod proxy_process;
+pub(crate) mod session;
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::Pid;
+use serde::{Deserialize, Serialize};
+
+use self::clients::Clients;
+use self::clocks::{Clocks, Due};
+use self::input::Input;
+use self::judge::Facts;
+use self::output::Outputs;
+use self::prepare::Prepared;
+pub(crate) use self::prepare::design;
+use self::session::SessionRequest;
+use crate::cgroup::{Cgroup, CgroupCapabilities, Cgroups};
+use crate::control::{Notice, Request};
+use crate::exec_dir::{ExecDir, ExecLock, KILL_MAX, unix_time_ms};
+use crate::init::ExecReport;
+use crate::message;
+use crate::sandbox::{Design, ExecChannel, Sandbox, failed};
+use crate::spec::ExecSpec;
+use crate::start::{Refusal, RefusalKind, Secret, StartAnswer, StartRequest};
+use crate::sys::{self, ReapedUsage};
+use crate::verdict::{ExitStatus, TimeoutClock, Verdict};
+
+/// The supervisor's life. Its request comes over standard input.
+pub(crate) fn main() -> ! {
+    // Ctrl-C at the starter's terminal is not meant for us.
+    let _ = rustix::process::setsid();
+    let _ = rustix::thread::set_name(c"cogo-supervisor");
+    let code = match io::stdin().as_fd().try_clone_to_owned() {
+        Ok(socket) => {
+            release_stdin();
+            i32::from(!serve_start(socket, Host::default()))
+        }
+        Err(_) => 1,
+    };
+    std::process::exit(code)
+}
+
+/// What a supervisor inherits from a zygote, so that it need not find or make it again.
+#[derive(Default)]
+pub(crate) struct Host {
+    pub(crate) cgroups: Option<Cgroups>,
+    /// A network namespace for this supervisor's sandbox.
+    pub(crate) network: Option<OwnedFd>,
+    /// Network namespaces for sandboxes to come; the zygote's alone.
+    pub(crate) spare_networks: Vec<OwnedFd>,
+}
+
+/// A sandbox with its control group.
+pub(crate) struct Parked {
+    pub(crate) sandbox: Sandbox,
+    pub(crate) cgroup: Option<Cgroup>,
+}
+
+/// Serves the errand that comes over the socket.
+pub(crate) fn serve_start(socket: OwnedFd, host: Host) -> bool {
+    let Some((errand, lock)) = receive_errand(&socket) else {
+        return false;
+    };
+    let cgroups = host
+        .cgroups
+        .unwrap_or_else(|| Cgroups::discover(errand.cgroup_base()));
+    let make = |spec: &ExecSpec, name: &str| {
+        prepare::make_sandbox(&design(spec), name, &cgroups, host.network.as_ref())
+    };
+    errand.see_through(socket, lock, make, cgroups.capabilities())
+}
+
+/// Makes a sandbox ahead of need, says so over the channel, and waits there for the socket of
+/// the errand that will use it. A sandbox that could not be made refuses that errand.
+pub(crate) fn park(channel: &OwnedFd, design: &Design, host: Host) {
+    let cgroups = host.cgroups.unwrap_or_else(|| Cgroups::discover(None));
+    let parked = prepare::make_sandbox(design, "parked", &cgroups, host.network.as_ref());
+    if message::send(channel.as_fd(), &parked.as_ref().err(), &[]).is_err() {
+        return;
+    }
+    let Ok(Some(((), beside))) = message::receive::<()>(channel.as_fd()) else {
+        return;
+    };
+    let Some(socket) = beside.into_iter().next() else {
+        return;
+    };
+    if let Some((errand, lock)) = receive_errand(&socket) {
+        errand.see_through(socket, lock, |_, _| parked, cgroups.capabilities());
+    }
+}
+
+/// What a starter wants of a fresh supervisor.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Errand {
+    /// Run one command.
+    Start(StartRequest),
+    /// Keep a sandbox in which many commands run.
+    OpenSession(SessionRequest),
+}
+
+impl Errand {
+    fn cgroup_base(&self) -> Option<&Path> {
+        match self {
+            Self::Start(request) => request.cgroup_base.as_deref(),
+            Self::OpenSession(request) => request.cgroup_base.as_deref(),
+        }
+    }
+
+    /// Does it, in a sandbox that `make` makes or hands over. Whether it came to its proper end.
+    fn see_through(
+        self,
+        socket: OwnedFd,
+        lock: Option<ExecLock>,
+        make: impl FnOnce(&ExecSpec, &str) -> Result<Parked, Refusal>,
+        capabilities: &CgroupCapabilities,
+    ) -> bool {
+        match (self, lock) {
+            (Self::Start(request), Some(lock)) => run(socket, || {
+                prepare::prepare(request, lock, make, capabilities)
+            }),
+            (Self::Start(_), None) => false,
+            (Self::OpenSession(request), _) => session::keep(socket, &request, make, capabilities),
+        }
+    }
+}
+
+/// Waits for an errand and, if it is a start, the exec's lock beside it.
+fn receive_errand(socket: &OwnedFd) -> Option<(Errand, Option<ExecLock>)> {
+    let (errand, beside) = message::receive(socket.as_fd()).ok()??;
+    Some((errand, beside.into_iter().next().map(ExecLock::from_fd)))
+}
+
+/// Ends a forked process without the destructors of what it shares with its parent.
+fn exit_now() -> ! {
+    // SAFETY: `_exit` has no preconditions.
+    unsafe { libc::_exit(0) }
+}
+
+/// Prepares a command, answers and, if it runs, stays with it to its end.
+fn run(socket: OwnedFd, prepare: impl FnOnce() -> Result<Prepared, Refusal>) -> bool {
+    let prepared = prepare();
+    let answer = match &prepared {
+        Ok(Prepared::Running(supervisor)) => StartAnswer::Running(supervisor.running.clone()),
+        Ok(Prepared::Ended) => StartAnswer::Ended,
+        Err(refusal) => StartAnswer::Refused(refusal.clone()),
+    };
+    // The starter may be gone; the exec does not depend on it.
+    let _ = message::send(socket.as_fd(), &answer, &[]);
+    drop(socket);
+    match prepared {
+        Ok(Prepared::Running(mut supervisor)) => {
+            supervisor.watch();
+            supervisor.finish()
+        }
+        Ok(Prepared::Ended) => true,
+        Err(_) => false,
+    }
+}
+
+/// Standard input was the request socket; nothing may keep that open once it is answered.
+pub(crate) fn release_stdin() {
+    if let Ok(null) = File::options().read(true).write(true).open("/dev/null") {
+        let _ = rustix::stdio::dup2_stdin(&null);
+    }
+}
+
+/// A running exec.
+pub(crate) struct Supervisor {
+    exec: ExecDir,
+    lock: ExecLock,
+    spec: ExecSpec,
+    running: crate::exec_dir::Running,
+    sandbox: Option<Sandbox>,
+    cgroup: Option<Cgroup>,
+    /// Whether sandbox and group are shared with other execs.
+    in_session: bool,
+    channel: ExecChannel,
+    command: Command,
+    outputs: Outputs,
+    input: Input,
+    clients: Clients,
+    clocks: Clocks,
+    scratch: Option<OwnedFd>,
+    proxy: Option<proxy_process::ProxyProcess>,
+    facts: Facts,
+}
+
+/// The command as the host sees it.
+struct Command {
+    /// Its process group; `None` if it had ended before we looked.
+    group: Option<Pid>,
+    #[expect(
+        dead_code,
+        reason = "held so that the process id cannot be reused while we signal it"
+    )]
+    pidfd: OwnedFd,
+}
+
+/// Why an exec is being stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StopCause {
+    TimedOut {
+        after: Duration,
+        clock: TimeoutClock,
+    },
+    Cancelled,
+}
+
+/// Whether the watch goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flow {
+    Continue,
+    End,
+}
+
+/// What a poll found ready. The order is the order of service: output before the end.
+#[derive(Clone, Copy, Debug)]
+enum Ready {
+    Output(usize),
+    Input,
+    Listener,
+    Client(usize),
+    Proxy,
+    Report,
+    Init,
+}
+
+impl Supervisor {
+    /// Serves everyone until the exec has to be ended.
+    fn watch(&mut self) {
+        loop {
+            for ready in self.wait() {
+                if self.serve(ready) == Flow::End {
+                    return;
+                }
+            }
+            if self.check_clocks() == Flow::End {
+                return;
+            }
+            self.clients.announce(self.outputs.log_end());
+        }
+    }
+
+    fn wait(&self) -> Vec<Ready> {
+        let mut sources = Vec::with_capacity(8);
+        let mut polled = Vec::with_capacity(8);
+        let mut add = |source, fd, flags| {
+            sources.push(source);
+            polled.push(PollFd::from_borrowed_fd(fd, flags));
+        };
+        for (index, fd) in self.outputs.open() {
+            add(Ready::Output(index), fd, PollFlags::IN);
+        }
+        if let Some(fd) = self.input.wants_to_write() {
+            add(Ready::Input, fd, PollFlags::OUT);
+        }
+        add(Ready::Listener, self.clients.listener(), PollFlags::IN);
+        for (index, fd, flags) in self.clients.connections(self.input.has_room()) {
+            add(Ready::Client(index), fd, flags);
+        }
+        if let Some(fd) = self
+            .proxy
+            .as_ref()
+            .and_then(proxy_process::ProxyProcess::events)
+        {
+            add(Ready::Proxy, fd, PollFlags::IN);
+        }
+        add(Ready::Report, self.channel.as_fd(), PollFlags::IN);
+        if let Some(sandbox) = &self.sandbox {
+            add(Ready::Init, sandbox.init_pidfd(), PollFlags::IN);
+        }
+        let timeout = self.clocks.next(self.outputs.flush_due()).map(|due| {
+            Timespec::try_from(due.saturating_duration_since(Instant::now())).unwrap_or(Timespec {
+                tv_sec: 1,
+                tv_nsec: 0,
+            })
+        });
+        if poll(&mut polled, timeout.as_ref()).is_err() {
+            return Vec::new();
+        }
+        let found = polled.iter().zip(sources);
+        found
+            .filter(|(fd, _)| !fd.revents().is_empty())
+            .map(|(_, source)| source)
+            .collect()
+    }
+
+    fn serve(&mut self, ready: Ready) -> Flow {
+        match ready {
+            Ready::Output(index) => {
+                if self.outputs.read(index) {
+                    self.clocks.output_seen();
+                }
+                self.sample_scratch();
+                Flow::Continue
+            }
+            Ready::Input => {
+                self.input.write();
+                Flow::Continue
+            }
+            Ready::Listener => {
+                self.clients.accept(self.outputs.log_end());
+                Flow::Continue
+            }
+            Ready::Client(index) => self.serve_client(index),
+            Ready::Proxy => {
+                if let Some(proxy) = &mut self.proxy {
+                    self.facts.network_refusals.add(proxy.read_events());
+                }
+                Flow::Continue
+            }
+            Ready::Report => self.hear_report(),
+            Ready::Init => {
+                // A report sent before the death is still in the channel.
+                self.hear_report();
+                Flow::End
+            }
+        }
+    }
+
+    fn serve_client(&mut self, index: usize) -> Flow {
+        let Some(request) = self.clients.receive(index) else {
+            return Flow::Continue;
+        };
+        match request {
+            Request::Input(bytes) => self.input.push(&bytes),
+            Request::Eof => self.input.end(),
+            Request::Resize(size) => self.input.resize(size),
+            Request::Signal(signal) => {
+                if let Some(group) = self.command.group {
+                    sys::signal_group(group, signal);
+                }
+            }
+            Request::Stop { grace_period } => {
+                return self.stop(StopCause::Cancelled, grace_period);
+            }
+        }
+        Flow::Continue
+    }
+
+    /// Asks everything inside to end, and sets the clock of the kill.
+    fn stop(&mut self, cause: StopCause, grace_period: Duration) -> Flow {
+        self.facts.stop.get_or_insert(cause);
+        if grace_period.is_zero() {
+            return Flow::End;
+        }
+        if let Some(sandbox) = &self.sandbox {
+            sandbox.signal_all(libc::SIGTERM);
+            // A stopped process does not see the signal before it goes on.
+            sandbox.signal_all(libc::SIGCONT);
+        }
+        self.clocks.kill_in(grace_period);
+        Flow::Continue
+    }
+
+    fn check_clocks(&mut self) -> Flow {
+        self.outputs.flush_if_due();
+        match self.clocks.due() {
+            None => Flow::Continue,
+            Some(Due::Kill) => Flow::End,
+            Some(Due::Timeout { after, clock }) => {
+                self.stop(StopCause::TimedOut { after, clock }, self.spec.grace_period)
+            }
+        }
+    }
+
+    /// Hears how the command ended. Only called when a report or the channel's end is there.
+    fn hear_report(&mut self) -> Flow {
+        match self.channel.receive() {
+            Ok(Some((ExecReport::Ended { status, usage }, _))) => {
+                self.facts.status = Some(exit_status(status));
+                self.facts.core_dumped = libc::WCOREDUMP(status);
+                self.facts.command_usage = usage;
+                Flow::End
+            }
+            Ok(Some((ExecReport::Started | ExecReport::NotStarted { .. }, _))) => Flow::Continue,
+            Ok(None) | Err(_) => Flow::End,
+        }
+    }
+
+    /// The program may empty a full disk before it ends, so fullness is looked for on the way.
+    fn sample_scratch(&mut self) {
+        if self.clocks.sample_due() {
+            self.look_at_scratch();
+        }
+    }
+
+    fn look_at_scratch(&mut self) {
+        self.facts.disk_full |= self.scratch.as_ref().is_some_and(is_full);
+    }
+
+    /// Ends what is left, reads what was written, judges, and writes the verdict.
+    fn finish(mut self) -> bool {
+        self.look_at_scratch();
+        // With nobody left inside but process 1, which starts nothing unasked, there is nothing
+        // to end, and the verdict need not wait until the sandbox is taken down.
+        self.facts.leftovers = self.count_leftovers();
+        if self.facts.leftovers != Some(0) {
+            self.end_tree();
+        }
+        // Whatever wrote is dead now, so what is in the pipes is all there will be.
+        self.outputs.drain();
+        if let Some(proxy) = self.proxy.take() {
+            self.facts.network_refusals.add(proxy.end());
+        }
+        self.read_counters();
+        self.facts.wall = self.clocks.since_start();
+        self.facts.log = self.outputs.close();
+        let verdict = self.judge();
+        let written = self.exec.write_verdict(&verdict, &self.lock).is_ok();
+        let _ = std::fs::remove_file(self.exec.control_path());
+        self.clients.tell_end(verdict.log_end);
+        // Nothing of ours may be in the exec's folder once the lock is free.
+        if prepare::has_overlay(&self.exec) {
+            drop(self.sandbox.take());
+            prepare::remove_overlay(&self.exec);
+        }
+        self.lock.release();
+        drop(self.sandbox);
+        drop(self.cgroup);
+        written
+    }
+
+    /// Kills everything and waits until the kernel says that it is gone.
+    fn end_tree(&mut self) {
+        let reaped = self.sandbox.take().map(Sandbox::end);
+        self.facts.tree_usage = reaped
+            .and_then(Result::ok)
+            .map_or(ReapedUsage::default(), |reaped| reaped.usage);
+        if let Some(cgroup) = self.cgroup.as_ref().filter(|_| !self.in_session)
+            && let Ok(killed) = cgroup.kill(KILL_MAX)
+        {
+            self.facts.survivors = u32::try_from(killed.survivors).unwrap_or(u32::MAX);
+        }
+    }
+
+    /// How many processes outlived the command; `None` if it did not end by itself or nobody
+    /// can tell. What an exec leaves in a session stays there, as in any machine.
+    fn count_leftovers(&self) -> Option<u32> {
+        self.facts.status?;
+        if self.in_session {
+            return Some(0);
+        }
+        let pids = self.cgroup.as_ref()?.pids().ok()?;
+        // Process 1 lives in the group too.
+        Some(u32::try_from(pids.len().saturating_sub(1)).unwrap_or(u32::MAX))
+    }
+
+    fn read_counters(&mut self) {
+        if let Some(cgroup) = &self.cgroup {
+            // A session's counters are not this exec's alone.
+            self.facts.cgroup_usage = (!self.in_session).then(|| cgroup.usage());
+            self.facts.events = cgroup.events().ok();
+        }
+    }
+
+    fn judge(&self) -> Verdict {
+        let (outcome, incidents) = self.facts.judge(&self.spec.limits);
+        Verdict {
+            outcome,
+            incidents,
+            usage: self.facts.usage(&self.running.enforced.cgroup),
+            survivors: self.facts.survivors,
+            log_end: self.facts.log.end.seq,
+            ended_at_ms: unix_time_ms(),
+        }
+    }
+}
+
+/// `waitpid`'s status as data.
+fn exit_status(status: i32) -> ExitStatus {
+    if libc::WIFSIGNALED(status) {
+        ExitStatus::Signaled(libc::WTERMSIG(status))
+    } else {
+        ExitStatus::Exited(libc::WEXITSTATUS(status))
+    }
+}
+
+fn is_full(scratch: &OwnedFd) -> bool {
+    rustix::fs::fstatfs(scratch).is_ok_and(|found| found.f_bavail == 0 || found.f_ffree == 0)
+}
+
+/// What a secret's value must never reach: the spec on disk. Kept apart from the start.
+pub(crate) type Secrets = Vec<Secret>;
+
+/// A request that asks for something impossible.
+pub(crate) fn invalid(
+    message: impl Into<String>,
+    hint: impl Into<Option<&'static str>>,
+) -> Refusal {
+    Refusal {
+        kind: RefusalKind::Invalid,
+        message: message.into(),
+        hint: hint.into().map(str::to_owned),
+    }
+}
+
+/// A kernel step of the preparation that failed.
+pub(crate) fn step<T, E: Into<io::Error>>(name: &str, result: Result<T, E>) -> Result<T, Refusal> {
+    result.map_err(|e| failed(name, &e.into()))
+}
+
+/// Tells every client, and forgets those that went away.
+impl Clients {
+    fn tell_end(&mut self, log_end: u64) {
+        self.announce(log_end);
+        self.broadcast(Notice::Ended);
+    }
+}

@@ -1,0 +1,53 @@
+//! What every exec can rely on.
+
+use cogo_sandbox::verdict::Outcome;
+
+use crate::fixture::Place;
+
+#[test]
+fn output_and_exit_code_come_back() {
+    let place = Place::new();
+    let ended = place.run_script("echo out; echo err >&2; exit 7");
+    ended.expect_exit(7);
+    assert_eq!(
+        (&ended.stdout[..], &ended.stderr[..]),
+        (&b"out\n"[..], &b"err\n"[..])
+    );
+}
+
+#[test]
+fn files_made_in_the_workspace_belong_to_the_caller() {
+    use std::os::unix::fs::MetadataExt;
+    let place = Place::new();
+    place.run_script("echo hello > made").expect_exit(0);
+    let made = std::fs::metadata(place.workspace.join("made")).expect("a file");
+    assert_eq!(made.uid(), rustix::process::geteuid().as_raw());
+}
+
+#[test]
+fn a_missing_program_is_a_verdict_not_a_run() {
+    let place = Place::new();
+    let ended = place.run(&place.spec(&["no-such-program"]));
+    assert!(
+        matches!(
+            ended.verdict.outcome,
+            Outcome::NotStarted {
+                errno: libc::ENOENT,
+                ..
+            }
+        ),
+        "{:?}",
+        ended.verdict
+    );
+}
+
+#[test]
+fn a_death_by_signal_names_the_signal() {
+    let place = Place::new();
+    let ended = place.run_script("kill -SEGV $$");
+    let expected = Outcome::Signaled {
+        signal: libc::SIGSEGV,
+        core_dumped: false,
+    };
+    assert_eq!(ended.verdict.outcome, expected);
+}
