@@ -1,0 +1,11 @@
+//! The commands of `cogo`, one file each.
+
+pub(crate) mod attach;
+pub(crate) mod doctor;
+pub(crate) mod kill;
+pub(crate) mod logs;
+pub(crate) mod prune;
+pub(crate) mod ps;
+pub(crate) mod rootfs;
+pub(crate) mod run;
+pub(crate) mod wait;

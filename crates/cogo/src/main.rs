@@ -1,0 +1,28 @@
+//! The `cogo` program: arguments, wiring and exit codes.
+//!
+//! One file per command in `command/`. What several commands share lies beside it: [`viewer`]
+//! follows an exec and forwards keys and signals, [`state`] finds execs, [`failure`] is what a
+//! user is told when a command cannot do its work.
+
+mod cli;
+mod command;
+mod convert;
+mod exit_code;
+mod failure;
+mod hint;
+mod instant;
+mod limits;
+mod measure;
+mod paint;
+mod retention;
+mod state;
+mod summary;
+mod viewer;
+mod workspace;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cogo_sandbox::launcher::run_if_asked(std::env::args_os().next().as_deref());
+    cli::main()
+}

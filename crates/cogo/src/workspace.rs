@@ -1,0 +1,121 @@
+//! Which directories may be a workspace.
+//!
+//! A command may do as it likes with its workspace, so one slip (`cogo run` typed in the home
+//! directory) must not hand over everything a person has.
+
+use std::path::{Path, PathBuf};
+
+use crate::failure::Failure;
+
+const HINT: &str = "change into a project's directory, or name one with --workspace";
+
+/// Directories that belong to the system or that the sandbox gives its own version of. Places
+/// below the first group are refused too.
+const KERNEL_TREES: [&str; 3] = ["/dev", "/proc", "/sys"];
+const SYSTEM_DIRECTORIES: [&str; 18] = [
+    "/bin", "/boot", "/etc", "/home", "/lib", "/lib32", "/lib64", "/media", "/mnt", "/opt", "/run",
+    "/sbin", "/srv", "/tmp", "/usr", "/var", "/var/lib", "/var/tmp",
+];
+
+/// The directory to hand over, with symbolic links resolved.
+pub(crate) fn resolve(path: &Path, home: &Path, state: &Path) -> Result<PathBuf, Failure> {
+    let resolved = path.canonicalize().map_err(|error| {
+        Failure::caused(
+            format!("failed to open workspace `{}`", path.display()),
+            &error,
+        )
+        .hint(HINT)
+    })?;
+    if !resolved.is_dir() {
+        let fact = format!("workspace `{}` is not a directory", path.display());
+        return Err(Failure::new(fact).hint(HINT));
+    }
+    match problem(&resolved, &canonical(home), &canonical(state)) {
+        None => Ok(resolved),
+        Some(problem) => {
+            let fact = format!("workspace `{}` {problem}", resolved.display());
+            Err(Failure::new(fact).hint(HINT))
+        }
+    }
+}
+
+/// Why a directory is not to be handed over.
+fn problem(path: &Path, home: &Path, state: &Path) -> Option<&'static str> {
+    if path == Path::new("/") {
+        return Some("is the root of the file system");
+    }
+    if path == home {
+        return Some("is the home directory");
+    }
+    if home.starts_with(path) {
+        return Some("holds the home directory");
+    }
+    if state.starts_with(path) {
+        return Some("holds cogo's state directory");
+    }
+    if path.starts_with(state) {
+        return Some("is inside cogo's state directory");
+    }
+    let in_kernel_tree = KERNEL_TREES.iter().any(|tree| path.starts_with(tree));
+    if in_kernel_tree
+        || SYSTEM_DIRECTORIES
+            .iter()
+            .any(|directory| path == Path::new(directory))
+    {
+        return Some("is a directory of the system");
+    }
+    None
+}
+
+fn canonical(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_project_may_be_handed_over() {
+        let cases = [
+            ("/", Some("is the root of the file system")),
+            ("/home/ann", Some("is the home directory")),
+            ("/home", Some("holds the home directory")),
+            ("/home/ann/.local", Some("holds cogo's state directory")),
+            (
+                "/home/ann/.local/state/cogo",
+                Some("holds cogo's state directory"),
+            ),
+            (
+                "/home/ann/.local/state/cogo/execs/x",
+                Some("is inside cogo's state directory"),
+            ),
+            ("/usr", Some("is a directory of the system")),
+            ("/dev/shm/x", Some("is a directory of the system")),
+            ("/tmp", Some("is a directory of the system")),
+            ("/tmp/x", None),
+            ("/home/ann/project", None),
+            ("/home/annabel", None),
+            ("/srv/project", None),
+        ];
+        let state = Path::new("/home/ann/.local/state/cogo");
+        for (path, expected) in cases {
+            assert_eq!(
+                problem(Path::new(path), Path::new("/home/ann"), state),
+                expected,
+                "{path}"
+            );
+        }
+    }
+
+    #[test]
+    fn links_are_seen_through() {
+        let place = tempfile::tempdir().unwrap();
+        let home = place.path().join("home");
+        let link = place.path().join("project");
+        std::fs::create_dir(&home).unwrap();
+        std::os::unix::fs::symlink(&home, &link).unwrap();
+        assert!(resolve(&link, &home, Path::new("/nowhere")).is_err());
+        assert!(resolve(&home.join("missing"), &home, Path::new("/nowhere")).is_err());
+    }
+}

@@ -1,0 +1,18 @@
+//! Runs the `cogo` program as a user does.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod arguments;
+mod attach;
+mod exit_codes;
+mod fixture;
+mod host;
+mod interrupts;
+mod json;
+mod kill;
+mod logs;
+mod output;
+mod secrets;
+mod survival;
+mod terminal;
+mod workspace;
