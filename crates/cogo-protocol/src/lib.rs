@@ -8,9 +8,16 @@
 //! Deliberately absent: I/O, clocks, randomness and a runtime. What needs them takes the result
 //! as an argument. Also absent is any link to the sandbox's own types; the `cogo` crate converts.
 
+pub mod block;
+pub mod command;
 pub mod event;
 pub mod exec;
+pub mod frame;
 pub mod id;
+pub mod message;
+pub mod name;
 pub mod record;
+pub mod task;
 pub mod units;
 pub mod verdict;
+pub mod worker;

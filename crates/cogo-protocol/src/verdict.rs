@@ -128,6 +128,46 @@ impl Outcome {
             | Self::Unknown { .. } => None,
         }
     }
+
+    /// The `exitCode` of messages: the command's own, 128 + n for signal n, 124 for a timeout,
+    /// 143 when it was cancelled. A limit that made the command fail is never 0. `None` when the
+    /// command did not run or its end is not known.
+    pub fn exit_code(&self) -> Option<i32> {
+        match self {
+            Self::Exited { .. } | Self::Signaled { .. } => self.exit_status().map(ExitStatus::code),
+            Self::OutOfMemory { status, .. }
+            | Self::PidsExhausted { status, .. }
+            | Self::DiskFull { status, .. } => Some(match status.code() {
+                0 => 1,
+                code => code,
+            }),
+            Self::TimedOut { .. } => Some(124),
+            Self::Cancelled => Some(143),
+            Self::NotStarted { .. } | Self::Unknown { .. } => None,
+        }
+    }
+
+    /// How it ended, as a short lowercase fragment for people.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Exited { code } => format!("exited with {code}"),
+            Self::Signaled { signal, .. } => format!("ended by signal {signal}"),
+            Self::OutOfMemory { .. } => "out of memory".to_owned(),
+            Self::PidsExhausted { limit, .. } => format!("reached the limit of {limit} processes"),
+            Self::DiskFull { .. } => "private disk full".to_owned(),
+            Self::TimedOut {
+                clock: TimeoutClock::Wall,
+                ..
+            } => "timed out".to_owned(),
+            Self::TimedOut {
+                clock: TimeoutClock::Silence,
+                ..
+            } => "timed out in silence".to_owned(),
+            Self::Cancelled => "cancelled".to_owned(),
+            Self::NotStarted { message, .. } => message.clone(),
+            Self::Unknown { reason } => format!("unknown: {reason}"),
+        }
+    }
 }
 
 /// The clock that stopped an exec.
