@@ -117,6 +117,7 @@ fn incident(incident: &Incident, outcome: &Outcome) -> Option<String> {
             "private disk of {} was full",
             measure::bytes(*limit)
         )),
+        Incident::LeftoversKilled { count: 1 } => Some("1 left-over process killed".to_owned()),
         Incident::LeftoversKilled { count } => Some(format!("{count} left-over processes killed")),
         Incident::LogCut { bytes } => Some(format!(
             "{} of output cut from the log",
