@@ -90,7 +90,7 @@ fn what_the_host_says_is_told_as_it_is() {
 
 /// In a process of its own: the descriptors and children of other tests are none of its business.
 #[test]
-fn nothing_is_left_behind_and_it_is_quick() {
+fn nothing_is_left_behind() {
     use super::attempt::attempt;
     let result = attempt(0, || {
         let before = descriptors();
@@ -100,12 +100,6 @@ fn nothing_is_left_behind_and_it_is_quick() {
         if child != -1 || descriptors() != before {
             return Err(Failure {
                 step: "leave nothing behind",
-                errno: 0,
-            });
-        }
-        if cpu_ms(libc::RUSAGE_SELF) + cpu_ms(libc::RUSAGE_CHILDREN) >= 50 {
-            return Err(Failure {
-                step: "be quick",
                 errno: 0,
             });
         }
@@ -151,20 +145,6 @@ fn what_a_filter_around_cogo_forbids_is_missing_and_explained() {
         Ok(())
     });
     assert_eq!(result, Ok(()));
-}
-
-/// CPU time, which does not grow with what else the machine does, as wall time would.
-fn cpu_ms(who: libc::c_int) -> i64 {
-    // SAFETY: `rusage` is plain data, for which zeroes are valid; the call fills it in.
-    let usage = unsafe {
-        let mut usage: libc::rusage = std::mem::zeroed();
-        libc::getrusage(who, &raw mut usage);
-        usage
-    };
-    [usage.ru_utime, usage.ru_stime]
-        .iter()
-        .map(|t| t.tv_sec * 1000 + t.tv_usec / 1000)
-        .sum()
 }
 
 fn descriptors() -> usize {

@@ -48,7 +48,7 @@ impl Fixture {
 
     /// `cogo` with these arguments, in the workspace and with little else.
     pub(crate) fn cogo<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cogo"));
+        let mut command = Command::new(program());
         command
             .args(arguments)
             .current_dir(self.workspace())
@@ -107,6 +107,12 @@ impl Drop for Fixture {
     fn drop(&mut self) {
         let _ = self.cogo(["kill", "--all", "--now"]).status();
     }
+}
+
+/// The program under test, which may have been moved since it was built.
+pub(crate) fn program() -> PathBuf {
+    std::env::var_os("CARGO_BIN_EXE_cogo")
+        .map_or_else(|| env!("CARGO_BIN_EXE_cogo").into(), PathBuf::from)
 }
 
 /// Runs a command to its end.
