@@ -229,6 +229,10 @@ const COMMON: &[Rule] = rules! {
     Errno(EPERM), &[argument(0, OneOf, &[libc::PR_SET_MM as u32])],
         "rewrites what /proc tells of the process; for checkpoint tools" => [SYS_prctl];
     Allow, ALWAYS, "a process's own attributes; those that matter need capabilities" => [SYS_prctl];
+    Errno(EPERM), &[argument(0, NoneOf, &[0])],
+        "the sandbox's init has the same user, and without descriptors it could start nothing \
+         more" => [SYS_prlimit64];
+    Allow, ALWAYS, "a process's own limits; raising them needs capabilities" => [SYS_prlimit64];
     Errno(EPERM), &[masked(2, FILE_TYPE, OneOf, DEVICES)],
         "a device node is a door into the kernel" => [SYS_mknodat];
     Allow, ALWAYS, "files, pipes and sockets" => [SYS_mknodat];
@@ -321,7 +325,7 @@ const COMMON: &[Rule] = rules! {
         SYS_lsm_get_self_attr SYS_lsm_list_modules
     ];
     Allow, ALWAYS, "priorities and limits: raising them needs capabilities" => [
-        SYS_getrlimit SYS_setrlimit SYS_prlimit64 SYS_getrusage SYS_times SYS_getpriority
+        SYS_getrlimit SYS_setrlimit SYS_getrusage SYS_times SYS_getpriority
         SYS_setpriority SYS_ioprio_get SYS_ioprio_set SYS_sched_yield SYS_sched_setparam
         SYS_sched_getparam SYS_sched_setscheduler SYS_sched_getscheduler SYS_sched_setattr
         SYS_sched_getattr SYS_sched_get_priority_max SYS_sched_get_priority_min
