@@ -215,7 +215,7 @@ fn mount_proc() -> Step<()> {
 }
 
 /// Covers a place by another, or by itself, with other attributes. A missing one is no error.
-fn protect(source: &str, place: &str, attributes: u64) -> io::Result<()> {
+pub(super) fn protect(source: &str, place: &str, attributes: u64) -> io::Result<()> {
     match mount_bind(source, place) {
         Err(rustix::io::Errno::NOENT) => return Ok(()),
         other => other?,
