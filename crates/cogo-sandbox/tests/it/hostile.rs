@@ -6,4 +6,6 @@
 //! attempt is made without a sandbox, or in one of `bwrap`'s, where it has to succeed.
 
 mod attempt;
+mod descriptors;
 mod kernel;
+mod processes;
