@@ -225,6 +225,13 @@ impl Sandbox {
         request: SpawnRequest,
         stdio: &[BorrowedFd<'_>],
     ) -> Result<ExecChannel, Refusal> {
+        if self.isolation != Isolation::None {
+            for pipe in stdio {
+                self.identity
+                    .give_pipe(*pipe)
+                    .map_err(|e| failed("hand over the pipes", &e))?;
+            }
+        }
         let (ours, theirs) = message::pair().map_err(|e| failed("make a channel", &e))?;
         let beside: Vec<_> = [theirs.as_fd()].iter().chain(stdio).copied().collect();
         self.request(&InitRequest::Spawn(request), &beside)?;
@@ -397,7 +404,9 @@ impl AsFd for ExecChannel {
 /// Keeps a directory hidden that lies below a path that is shown.
 fn cover(shown: &Path, hidden: &Path) -> Option<Attachment> {
     let inside = std::fs::canonicalize(hidden).ok()?;
-    let inside = inside.strip_prefix(std::fs::canonicalize(shown).ok()?).ok()?;
+    let inside = inside
+        .strip_prefix(std::fs::canonicalize(shown).ok()?)
+        .ok()?;
     Some(Attachment {
         target: shown.join(inside),
         kind: AttachmentKind::Cover,
