@@ -7,5 +7,9 @@
 
 mod attempt;
 mod descriptors;
+mod files;
 mod kernel;
+mod network;
+mod output;
 mod processes;
+mod resources;

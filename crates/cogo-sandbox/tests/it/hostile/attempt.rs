@@ -61,17 +61,21 @@ impl Arena {
         self.program
     }
 
-    /// The command line of an attempt; its name and arguments are separated by spaces.
-    fn argv<'a>(&'a self, attempt: &'a str) -> Vec<&'a str> {
+    /// The command line of an attempt.
+    fn argv<'a>(&'a self, words: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
         let program = self.program.to_str().expect("a path in UTF-8");
-        std::iter::once(program)
-            .chain(attempt.split_whitespace())
-            .collect()
+        std::iter::once(program).chain(words).collect()
     }
 
-    /// A spec that makes an attempt in the strongest sandbox there is.
+    /// A spec that makes an attempt in the strongest sandbox there is. Its name and arguments
+    /// are separated by spaces.
     pub(super) fn spec(&self, attempt: &str) -> ExecSpec {
-        let mut spec = self.place.spec(&self.argv(attempt));
+        self.spec_of(attempt.split_whitespace())
+    }
+
+    /// As [`Self::spec`], for arguments of any kind.
+    pub(super) fn spec_of<'a>(&'a self, words: impl IntoIterator<Item = &'a str>) -> ExecSpec {
+        let mut spec = self.place.spec(&self.argv(words));
         spec.read_only_paths.push(self.program.to_owned());
         spec
     }
@@ -135,7 +139,9 @@ impl Arena {
                 return None;
             }
         }
-        Some(text_of(&run(&self.argv(attempt)).expect("a run")))
+        Some(text_of(
+            &run(&self.argv(attempt.split_whitespace())).expect("a run"),
+        ))
     }
 
     /// Fails if the attempt turns out to be one that cannot succeed anywhere.
@@ -185,13 +191,18 @@ impl Arena {
 pub(super) fn expect_refused(ended: &Ended, errors: &[&str]) {
     let text = ended.text();
     let expected = |errno: &&str| text == format!("refused: {errno}");
-    assert!(errors.iter().any(expected), "{text}, not {errors:?}: {ended:?}");
+    assert!(
+        errors.iter().any(expected),
+        "{text}, not {errors:?}: {ended:?}"
+    );
     assert_eq!(ended.verdict.outcome, Outcome::Exited { code: 1 });
     assert_eq!(ended.verdict.survivors, 0);
 }
 
 fn text_of(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+    String::from_utf8_lossy(&output.stdout)
+        .trim_end()
+        .to_owned()
 }
 
 /// Compiles the attempts once. Tests may be processes of their own, so what one compiled is left

@@ -92,8 +92,20 @@ fn process_1_shows_nothing_of_itself() {
         return;
     };
     for part in [
-        "exe", "environ", "mem", "maps", "auxv", "syscall", "stack", "io", "fd/0", "fd/1", "fd/2",
-        "fd/3", "root/etc/passwd", "cwd/etc/passwd",
+        "exe",
+        "environ",
+        "mem",
+        "maps",
+        "auxv",
+        "syscall",
+        "stack",
+        "io",
+        "fd/0",
+        "fd/1",
+        "fd/2",
+        "fd/3",
+        "root/etc/passwd",
+        "cwd/etc/passwd",
     ] {
         arena.expect_refused(&format!("read /proc/1/{part}"), &["EACCES", "EPERM"]);
     }

@@ -6,10 +6,10 @@ use std::time::{Duration, SystemTime};
 use cogo_sandbox::spec::PtySize;
 use cogo_sandbox::verdict::Outcome;
 
-use super::attempt::{Arena, Control, expect_refused};
 use super::attempt::Control::{
     Absent, Bwrap, Free, FreeAsRoot, FreeAsRootUnlessForbidden, FreeUnlessForbidden,
 };
+use super::attempt::{Arena, Control, expect_refused};
 use crate::host;
 
 /// Settings of the host that attempts here would change.
@@ -58,7 +58,10 @@ impl Machine {
             Ok(forward) => forward,
             Err(backward) => backward.duration(),
         };
-        assert!(moved < Duration::from_secs(1), "the clock moved by {moved:?}");
+        assert!(
+            moved < Duration::from_secs(1),
+            "the clock moved by {moved:?}"
+        );
     }
 }
 
@@ -275,10 +278,16 @@ fn i386_calls_end_the_program() {
         signal: libc::SIGSYS,
         core_dumped: false,
     };
-    assert_eq!((ended.text().as_str(), ended.verdict.outcome), ("", expected));
+    assert_eq!(
+        (ended.text().as_str(), ended.verdict.outcome),
+        ("", expected)
+    );
     let outside = arena.outside("i386");
     // A kernel without this door kills too.
-    assert!(outside.is_empty() || outside.starts_with("REACHED"), "{outside}");
+    assert!(
+        outside.is_empty() || outside.starts_with("REACHED"),
+        "{outside}"
+    );
 }
 
 #[test]

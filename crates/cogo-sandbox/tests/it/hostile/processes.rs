@@ -189,12 +189,20 @@ fn process_1_cannot_be_traced() {
 
 #[test]
 fn process_1_cannot_be_limited() {
-    check("limit-other 1", &["EPERM"], Absent("it would harm the machine"));
+    check(
+        "limit-other 1",
+        &["EPERM"],
+        Absent("it would harm the machine"),
+    );
 }
 
 #[test]
 fn process_1_keeps_its_descriptors() {
-    check("take-descriptor 1", &["EPERM"], Absent("there is none outside"));
+    check(
+        "take-descriptor 1",
+        &["EPERM"],
+        Absent("there is none outside"),
+    );
 }
 
 #[test]
@@ -353,7 +361,10 @@ fn a_fork_bomb_stays_within_its_limit() {
     assert_eq!(ended.verdict.outcome, expected, "{ended:?}");
     assert_eq!(ended.verdict.survivors, 0);
     let peak = ended.verdict.usage.pids_peak;
-    assert!(peak.is_none_or(|peak| peak <= u64::from(LIMIT) + 1), "{peak:?}");
+    assert!(
+        peak.is_none_or(|peak| peak <= u64::from(LIMIT) + 1),
+        "{peak:?}"
+    );
     assert!(host::named(&name).is_empty());
     victim.expect_untouched();
 }

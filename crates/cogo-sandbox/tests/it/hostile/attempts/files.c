@@ -55,17 +55,6 @@ static int attempt_reopen(int argc, char **argv) {
     return write_file(path, "attempt");
 }
 
-/* A shared writable mapping of a file that can only be read. */
-static int attempt_map_writable(int argc, char **argv) {
-    int fd = open(argv[0], O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return unclear("open");
-    char *map = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0);
-    if (map == MAP_FAILED)
-        return unclear("mmap");
-    return result(mprotect(map, 4096, PROT_READ | PROT_WRITE));
-}
-
 /* From a directory that was removed, up as far as it goes. */
 static int attempt_leave_removed_directory(int argc, char **argv) {
     char path[PATH_MAX];
@@ -119,7 +108,6 @@ static const struct attempt files[] = {
     {"touch", attempt_touch},
     {"set-attribute", attempt_set_attribute},
     {"reopen", attempt_reopen},
-    {"map-writable", attempt_map_writable},
     {"leave-removed-directory", attempt_leave_removed_directory},
     {"leave-moved-directory", attempt_leave_moved_directory},
     {"list", attempt_list},

@@ -80,7 +80,7 @@ static int attempt_unmask_proc(int argc, char **argv) {
 
 static int attempt_mknod(int argc, char **argv) {
     int block = argc > 0 && strcmp(argv[0], "block") == 0;
-    const char *path = argc > 1 ? argv[1] : "/tmp/device";
+    const char *path = argc > 1 ? argv[1] : "device";
     return result(mknod(path, (block ? S_IFBLK : S_IFCHR) | 0666, block ? 7 << 8 : (1 << 8) | 1));
 }
 

@@ -105,7 +105,19 @@ static int attempt_add_address(int argc, char **argv) {
     return errno ? refused() : reached("a new address");
 }
 
-/* Sends a request to the proxy and shows the first line of the answer. `\r\n` is written `|`. */
+/* Sends bytes that are written in hexadecimal. */
+static int send_hex(int fd, const char *text) {
+    unsigned int byte;
+    for (; sscanf(text, "%2x", &byte) == 1; text += 2)
+        if (write(fd, &(unsigned char){byte}, 1) < 0)
+            return -1;
+    return 0;
+}
+
+/*
+ * Not an attempt by itself: sends a request to the proxy and tells the first line of the answer,
+ * then sends what comes next into the tunnel and tells how that went, and so on.
+ */
 static int ask_proxy(int argc, char **argv) {
     struct sockaddr_storage address;
     socklen_t length = address_of("127.0.0.1", 3128, &address);
@@ -113,17 +125,14 @@ static int ask_proxy(int argc, char **argv) {
     if (connect(fd, (void *)&address, length))
         return unclear("connect to the proxy");
     for (int i = 0; i < argc; i++) {
-        for (const char *at = argv[i]; *at; at++)
-            if ((*at == '|' ? write(fd, "\r\n", 2) : write(fd, at, 1)) < 0)
-                return unclear("write");
-        /* What comes next goes into the tunnel. */
-        char answer[4096];
+        char answer[4096] = "";
+        if (send_hex(fd, argv[i]))
+            return unclear("write");
         ssize_t count = read(fd, answer, sizeof answer - 1);
-        if (count < 0)
-            return unclear("read");
-        answer[count] = 0;
-        answer[strcspn(answer, "\r")] = 0;
-        printf("%s\n", count > 0 && (answer[0] & 0x80) == 0 && answer[0] >= ' ' ? answer : "closed");
+        if (count > 0 && answer[0] == 'H')
+            printf("%.*s\n", (int)strcspn(answer, "\r"), answer);
+        else
+            printf("%s\n", count > 0 && answer[0] == 0x15 ? "alert" : "closed");
     }
     return 0;
 }
