@@ -214,6 +214,12 @@ impl ExecDir {
             .unwrap_or_default()
     }
 
+    /// The state directory it is in.
+    pub(crate) fn state_path(&self) -> &Path {
+        let state = self.path.parent().and_then(Path::parent);
+        state.unwrap_or(&self.path)
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path

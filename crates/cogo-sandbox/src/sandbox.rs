@@ -71,6 +71,8 @@ pub(crate) struct Furnishing<'a> {
     pub(crate) read_only_paths: &'a [PathBuf],
     /// Where an overlay keeps changes on disk; on the scratch space otherwise.
     pub(crate) overlay_on_disk: Option<&'a Path>,
+    /// A directory that stays hidden wherever one of these is above it.
+    pub(crate) hidden: &'a Path,
 }
 
 impl Sandbox {
@@ -172,8 +174,10 @@ impl Sandbox {
                 kind,
             });
             trees.push(tree);
+            attachments.extend(cover(path, furnishing.hidden));
         }
         self.furnish_workspace(furnishing, &mut attachments, &mut trees)?;
+        attachments.extend(cover(&furnishing.workspace.path, furnishing.hidden));
         let beside: Vec<BorrowedFd<'_>> = trees.iter().map(AsFd::as_fd).collect();
         self.request_unanswered(&InitRequest::Attach(attachments), &beside)
     }
@@ -221,6 +225,13 @@ impl Sandbox {
         request: SpawnRequest,
         stdio: &[BorrowedFd<'_>],
     ) -> Result<ExecChannel, Refusal> {
+        if self.isolation != Isolation::None {
+            for pipe in stdio {
+                self.identity
+                    .give_pipe(*pipe)
+                    .map_err(|e| failed("hand over the pipes", &e))?;
+            }
+        }
         let (ours, theirs) = message::pair().map_err(|e| failed("make a channel", &e))?;
         let beside: Vec<_> = [theirs.as_fd()].iter().chain(stdio).copied().collect();
         self.request(&InitRequest::Spawn(request), &beside)?;
@@ -388,6 +399,18 @@ impl AsFd for ExecChannel {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
+}
+
+/// Keeps a directory hidden that lies below a path that is shown.
+fn cover(shown: &Path, hidden: &Path) -> Option<Attachment> {
+    let inside = std::fs::canonicalize(hidden).ok()?;
+    let inside = inside
+        .strip_prefix(std::fs::canonicalize(shown).ok()?)
+        .ok()?;
+    Some(Attachment {
+        target: shown.join(inside),
+        kind: AttachmentKind::Cover,
+    })
 }
 
 /// How process 1 gets into its control group.

@@ -12,7 +12,7 @@ use rustix::mount::{
 use serde::{Deserialize, Serialize};
 use std::os::fd::AsFd;
 
-use super::root::{attach, make_place};
+use super::root::{attach, make_place, protect};
 use super::{AtStep, Step};
 
 /// One tree to show; its detached mount rides beside.
@@ -32,6 +32,9 @@ pub(crate) enum AttachmentKind {
     OverlayOnScratch,
     /// A directory under an overlay whose upper side is the directory that rides next.
     OverlayOnDisk,
+    /// Nothing: an empty directory covers what an earlier attachment shows there. No tree rides
+    /// beside.
+    Cover,
 }
 
 /// Where the writable side of an overlay stands while the overlay is made.
@@ -47,10 +50,14 @@ pub(super) fn attach_all(attachments: &[Attachment], trees: Vec<OwnedFd>) -> Ste
     };
     for Attachment { target, kind } in attachments {
         let place = format!("show `{}`", target.display());
+        if *kind == AttachmentKind::Cover {
+            cover(target).at(format!("hide `{}`", target.display()))?;
+            continue;
+        }
         make_place(target, *kind != AttachmentKind::File).at(&*place)?;
         attach(&next()?, target).at(&*place)?;
         match kind {
-            AttachmentKind::Directory | AttachmentKind::File => {}
+            AttachmentKind::Directory | AttachmentKind::File | AttachmentKind::Cover => {}
             AttachmentKind::OverlayOnScratch => cover_by_overlay(target).at(place)?,
             AttachmentKind::OverlayOnDisk => {
                 attach(&next()?, Path::new(UPPER_STAND)).at(&*place)?;
@@ -59,6 +66,18 @@ pub(super) fn attach_all(attachments: &[Attachment], trees: Vec<OwnedFd>) -> Ste
         }
     }
     Ok(())
+}
+
+/// Hides a directory behind an empty one. `/sys` is always empty in here.
+fn cover(target: &Path) -> io::Result<()> {
+    let Some(text) = target.to_str() else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    match protect("/sys", text, super::seal::READ_ONLY) {
+        // What process 1 cannot reach, the commands cannot either: they have the same ids.
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        other => other,
+    }
 }
 
 /// Mounts an overlay over a directory of which it shows the content. The program's changes go

@@ -30,6 +30,11 @@ const SCRATCH: [(&str, &str, u32); 5] = [
 const STAND: &str = "/tmp";
 const SCRATCH_STAND: &str = "/usr";
 
+/// A file with content takes a page at least, so trees of usual files reach the size first.
+const BYTES_PER_FILE: u64 = 4096;
+/// Room for what a shell and a few tools need, whatever the size.
+const FILES_MIN: u64 = 1024;
+
 /// Parts of `/proc` that speak about the host, hidden behind an empty file or directory. The
 /// list is the OCI runtime specification's default.
 const PROC_MASKED: [&str; 11] = [
@@ -166,6 +171,9 @@ fn mount_tmpfs(place: &str, mode: &str, size: u64) -> io::Result<()> {
     let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(context.as_fd(), "mode", mode)?;
     fsconfig_set_string(context.as_fd(), "size", size.to_string())?;
+    // A file without content takes no room, but it takes memory of the kernel.
+    let files = (size / BYTES_PER_FILE).max(FILES_MIN);
+    fsconfig_set_string(context.as_fd(), "nr_inodes", files.to_string())?;
     fsconfig_create(context.as_fd())?;
     let tree = fsmount(
         context.as_fd(),
@@ -215,7 +223,7 @@ fn mount_proc() -> Step<()> {
 }
 
 /// Covers a place by another, or by itself, with other attributes. A missing one is no error.
-fn protect(source: &str, place: &str, attributes: u64) -> io::Result<()> {
+pub(super) fn protect(source: &str, place: &str, attributes: u64) -> io::Result<()> {
     match mount_bind(source, place) {
         Err(rustix::io::Errno::NOENT) => return Ok(()),
         other => other?,

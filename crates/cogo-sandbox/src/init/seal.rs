@@ -59,14 +59,14 @@ impl Seal {
         set_attributes("/", READ_ONLY).at("make the root read-only")?;
         self.bind_to_cpus()?;
         self.limit_processes()?;
-        setrlimit(
-            Resource::Core,
-            Rlimit {
-                current: Some(0),
-                maximum: Some(0),
-            },
-        )
-        .at("forbid core dumps")?;
+        // Not 0: the kernel still starts the host's crash handler then, if `core_pattern` names
+        // one, and would feed it from in here. At 1 it starts none, and a file of one byte is
+        // too small to be written (`do_coredump` in fs/coredump.c).
+        let core = Rlimit {
+            current: Some(1),
+            maximum: Some(1),
+        };
+        setrlimit(Resource::Core, core).at("forbid core dumps")?;
         drop_capabilities()?;
         self.restrict_files()?;
         Filter::compile()

@@ -7,7 +7,7 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::process::Pid;
@@ -91,6 +91,11 @@ impl Identity {
     /// Makes a directory of ours the command's.
     pub(crate) fn give(&self, directory: &Path) -> io::Result<()> {
         std::os::unix::fs::chown(directory, Some(self.host_uid), Some(self.host_gid))
+    }
+
+    /// Makes a pipe of ours the command's, so that it can open it by name (`/dev/stderr`).
+    pub(crate) fn give_pipe(&self, pipe: BorrowedFd<'_>) -> io::Result<()> {
+        std::os::unix::fs::fchown(pipe, Some(self.host_uid), Some(self.host_gid))
     }
 }
 

@@ -144,6 +144,11 @@ const RAW: &[u32] = &[libc::SOCK_RAW as u32, 10];
 const FILE_TYPE: u32 = libc::S_IFMT;
 const DEVICES: &[u32] = &[libc::S_IFCHR, libc::S_IFBLK];
 
+/// Of the mode of a file that is made or changed.
+const SETUID: u32 = libc::S_ISUID;
+/// Only with one of these flags does opening make a file, and is there a mode to look at.
+const MAKES_FILE: u32 = (libc::O_CREAT | (libc::O_TMPFILE & !libc::O_DIRECTORY)) as u32;
+
 const COMMON: &[Rule] = rules! {
     // Denied: what reaches outside the sandbox.
     Errno(EPERM), ALWAYS, "the file tree is part of the sandbox" => [
@@ -229,9 +234,31 @@ const COMMON: &[Rule] = rules! {
     Errno(EPERM), &[argument(0, OneOf, &[libc::PR_SET_MM as u32])],
         "rewrites what /proc tells of the process; for checkpoint tools" => [SYS_prctl];
     Allow, ALWAYS, "a process's own attributes; those that matter need capabilities" => [SYS_prctl];
+    Errno(EPERM), &[argument(0, NoneOf, &[0])],
+        "the sandbox's init has the same user, and without descriptors it could start nothing \
+         more" => [SYS_prlimit64];
+    Allow, ALWAYS, "a process's own limits; raising them needs capabilities" => [SYS_prlimit64];
     Errno(EPERM), &[masked(2, FILE_TYPE, OneOf, DEVICES)],
         "a device node is a door into the kernel" => [SYS_mknodat];
-    Allow, ALWAYS, "files, pipes and sockets" => [SYS_mknodat];
+    Errno(EPERM), &[masked(2, SETUID, NoneOf, &[0])],
+        "left in the workspace, it would run with the caller's rights for whoever starts it" => [
+        SYS_mknodat SYS_fchmodat SYS_fchmodat2
+    ];
+    Errno(EPERM), &[masked(1, SETUID, NoneOf, &[0])],
+        "left in the workspace, it would run with the caller's rights for whoever starts it" => [
+        SYS_fchmod
+    ];
+    Errno(EPERM), &[masked(2, MAKES_FILE, NoneOf, &[0]), masked(3, SETUID, NoneOf, &[0])],
+        "left in the workspace, it would run with the caller's rights for whoever starts it" => [
+        SYS_openat
+    ];
+    Errno(ENOSYS), ALWAYS,
+        "its mode is in memory, where a filter cannot look; programs fall back to openat" => [
+        SYS_openat2
+    ];
+    Allow, ALWAYS, "files, pipes and sockets; mounts, permissions and Landlock decide" => [
+        SYS_mknodat SYS_fchmodat SYS_fchmodat2 SYS_fchmod SYS_openat
+    ];
     Errno(EAFNOSUPPORT), &[argument(0, NoneOf, &[
         libc::AF_UNIX as u32, libc::AF_INET as u32, libc::AF_INET6 as u32, libc::AF_NETLINK as u32,
     ])],
@@ -275,10 +302,9 @@ const COMMON: &[Rule] = rules! {
         SYS_copy_file_range SYS_dup SYS_dup3 SYS_close_range SYS_pipe2 SYS_getdents64
     ];
     Allow, ALWAYS, "files by name: mounts, permissions and Landlock decide" => [
-        SYS_openat SYS_openat2 SYS_faccessat SYS_faccessat2 SYS_chdir SYS_fchdir SYS_getcwd
+        SYS_faccessat SYS_faccessat2 SYS_chdir SYS_fchdir SYS_getcwd
         SYS_newfstatat SYS_statx SYS_statfs SYS_fstatfs SYS_truncate SYS_renameat SYS_renameat2
-        SYS_mkdirat SYS_unlinkat SYS_linkat SYS_symlinkat SYS_readlinkat SYS_fchmod SYS_fchmodat
-        SYS_fchmodat2 SYS_fchown SYS_fchownat SYS_umask SYS_utimensat SYS_setxattr SYS_lsetxattr
+        SYS_mkdirat SYS_unlinkat SYS_linkat SYS_symlinkat SYS_readlinkat SYS_fchown SYS_fchownat SYS_umask SYS_utimensat SYS_setxattr SYS_lsetxattr
         SYS_fsetxattr SYS_setxattrat SYS_getxattr SYS_lgetxattr SYS_fgetxattr SYS_getxattrat
         SYS_listxattr SYS_llistxattr SYS_flistxattr SYS_listxattrat SYS_removexattr
         SYS_lremovexattr SYS_fremovexattr SYS_removexattrat SYS_file_getattr SYS_file_setattr
@@ -321,7 +347,7 @@ const COMMON: &[Rule] = rules! {
         SYS_lsm_get_self_attr SYS_lsm_list_modules
     ];
     Allow, ALWAYS, "priorities and limits: raising them needs capabilities" => [
-        SYS_getrlimit SYS_setrlimit SYS_prlimit64 SYS_getrusage SYS_times SYS_getpriority
+        SYS_getrlimit SYS_setrlimit SYS_getrusage SYS_times SYS_getpriority
         SYS_setpriority SYS_ioprio_get SYS_ioprio_set SYS_sched_yield SYS_sched_setparam
         SYS_sched_getparam SYS_sched_setscheduler SYS_sched_getscheduler SYS_sched_setattr
         SYS_sched_getattr SYS_sched_get_priority_max SYS_sched_get_priority_min
@@ -365,10 +391,20 @@ const ARCHITECTURE: &[Rule] = rules! {
     ];
     Errno(EPERM), &[masked(1, FILE_TYPE, OneOf, DEVICES)],
         "a device node is a door into the kernel" => [SYS_mknod];
-    Allow, ALWAYS, "files, pipes and sockets" => [SYS_mknod];
+    Errno(EPERM), &[masked(1, SETUID, NoneOf, &[0])],
+        "left in the workspace, it would run with the caller's rights for whoever starts it" => [
+        SYS_mknod SYS_chmod SYS_creat
+    ];
+    Errno(EPERM), &[masked(1, MAKES_FILE, NoneOf, &[0]), masked(2, SETUID, NoneOf, &[0])],
+        "left in the workspace, it would run with the caller's rights for whoever starts it" => [
+        SYS_open
+    ];
+    Allow, ALWAYS, "files, pipes and sockets; mounts, permissions and Landlock decide" => [
+        SYS_mknod SYS_chmod SYS_creat SYS_open
+    ];
     Allow, ALWAYS, "older forms of allowed calls" => [
-        SYS_open SYS_creat SYS_stat SYS_lstat SYS_access SYS_rename SYS_mkdir SYS_rmdir SYS_link
-        SYS_unlink SYS_symlink SYS_readlink SYS_chmod SYS_chown SYS_lchown SYS_utime SYS_utimes
+        SYS_stat SYS_lstat SYS_access SYS_rename SYS_mkdir SYS_rmdir SYS_link
+        SYS_unlink SYS_symlink SYS_readlink SYS_chown SYS_lchown SYS_utime SYS_utimes
         SYS_futimesat SYS_getdents SYS_pipe SYS_dup2 SYS_poll SYS_select SYS_epoll_create
         SYS_epoll_wait SYS_inotify_init SYS_signalfd SYS_eventfd SYS_pause SYS_alarm SYS_time
         SYS_fork SYS_vfork SYS_getpgrp

@@ -215,6 +215,7 @@ fn furnish(sandbox: &Sandbox, exec: &ExecDir, spec: &ExecSpec) -> Result<(), Ref
         workspace: &spec.workspace,
         read_only_paths: &read_only_paths,
         overlay_on_disk: on_disk.then_some(overlay.as_path()),
+        hidden: exec.state_path(),
     })
 }
 

@@ -85,9 +85,11 @@ fn open(
 
 /// A session that is open.
 struct Keeper<'a> {
-    socket: OwnedFd,
     signals: OwnedFd,
     parked: Parked,
+    // Below the sandbox, because fields are dropped in order: its closing tells the owner that
+    // everything inside is gone.
+    socket: OwnedFd,
     spec: &'a ExecSpec,
     capabilities: &'a CgroupCapabilities,
 }

@@ -3,5 +3,6 @@
 mod basics;
 mod fixture;
 mod host;
+mod hostile;
 mod lifecycle;
 mod sessions;
