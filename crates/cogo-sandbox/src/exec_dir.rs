@@ -6,7 +6,8 @@
 //!   spec.json      what was asked, without secrets
 //!   running.json   who runs it and what is enforced; appears when the command runs
 //!   log/           the output, see `log`
-//!   control.sock   the supervisor's socket, see `control`
+//!   control.sock   the supervisor's socket, see `control`; gone at the end
+//!   overlay/       changes of a copied workspace; gone at the end
 //!   verdict.json   how it ended; appears once, durably, and never changes
 //! ```
 //!
@@ -229,6 +230,11 @@ impl ExecDir {
         self.path.join("control.sock")
     }
 
+    /// Where changes of a copied workspace are kept while the exec runs.
+    pub(crate) fn overlay_dir(&self) -> PathBuf {
+        self.path.join("overlay")
+    }
+
     /// What was asked.
     ///
     /// # Errors
@@ -365,9 +371,10 @@ impl ExecDir {
             && let Ok(cgroup) = crate::cgroup::Cgroup::reopen(&record)
         {
             survivors = u32::from(cgroup.kill(KILL_MAX).is_err());
-            // A group that cannot be removed now is found again by the next start's sweep.
+            // A group that cannot be removed now holds nothing that runs.
             let _ = cgroup.remove();
         }
+        self.remove_working_files();
         let verdict = Verdict {
             outcome: Outcome::Unknown {
                 reason: "the supervisor died before it could see the end".to_owned(),
@@ -382,6 +389,23 @@ impl ExecDir {
         Ok(verdict)
     }
 
+    /// Removes what only a live supervisor has a use for.
+    fn remove_working_files(&self) {
+        let _ = fs::remove_file(self.control_path());
+        for name in ["spec.json", "running.json", "verdict.json"] {
+            let _ = fs::remove_file(self.beside(name));
+        }
+        // Nobody writes to it any more: its mount went with the sandbox.
+        if self.overlay_dir().exists() {
+            let _ = fs::remove_dir_all(self.overlay_dir());
+        }
+    }
+
+    /// Where a file is written before it gets its name.
+    fn beside(&self, name: &str) -> PathBuf {
+        self.path.join(format!(".{name}.new"))
+    }
+
     /// Writes beside and renames, so that a reader sees all of it or nothing. What has to survive
     /// a power loss is synchronised after the rename: that commits the name with the content,
     /// and nobody is told before.
@@ -392,7 +416,7 @@ impl ExecDir {
         durability: Durability,
     ) -> Result<(), StateError> {
         let path = self.path.join(name);
-        let beside = self.path.join(format!(".{name}.new"));
+        let beside = self.beside(name);
         let text = serde_json::to_vec(value).map_err(|source| StateError::Corrupt {
             path: path.clone(),
             source,

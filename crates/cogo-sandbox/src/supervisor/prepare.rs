@@ -196,7 +196,7 @@ fn limit_group(cgroup: &mut Cgroup, spec: &ExecSpec) -> Result<(), Refusal> {
 fn furnish(sandbox: &Sandbox, exec: &ExecDir, spec: &ExecSpec) -> Result<(), Refusal> {
     // A bound on the disk is kept by the scratch space; without one there is more room on disk.
     let on_disk = spec.workspace.mode == WorkspaceMode::Copy && spec.limits.disk.is_none();
-    let overlay = overlay_dir(exec);
+    let overlay = exec.overlay_dir();
     if on_disk {
         step(
             "make the overlay",
@@ -218,19 +218,15 @@ fn furnish(sandbox: &Sandbox, exec: &ExecDir, spec: &ExecSpec) -> Result<(), Ref
     })
 }
 
-fn overlay_dir(exec: &ExecDir) -> PathBuf {
-    exec.path().join("overlay")
-}
-
 /// Whether changes of a copied workspace are kept on disk.
 pub(super) fn has_overlay(exec: &ExecDir) -> bool {
-    overlay_dir(exec).exists()
+    exec.overlay_dir().exists()
 }
 
 /// Throws the changes of a copied workspace away.
 pub(super) fn remove_overlay(exec: &ExecDir) {
     if has_overlay(exec) {
-        let _ = std::fs::remove_dir_all(overlay_dir(exec));
+        let _ = std::fs::remove_dir_all(exec.overlay_dir());
     }
 }
 
