@@ -51,3 +51,13 @@ fn a_death_by_signal_names_the_signal() {
     };
     assert_eq!(ended.verdict.outcome, expected);
 }
+
+#[test]
+fn what_lies_beside_the_workspace_is_not_seen() {
+    let place = Place::new();
+    let beside = place.outside().join("beside");
+    std::fs::write(&beside, "secret").expect("a file");
+    let ended = place.run_script(&format!("cat {}", beside.display()));
+    ended.expect_exit(1);
+    assert_eq!(ended.text(), "");
+}

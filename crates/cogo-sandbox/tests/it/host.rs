@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::fixture::Place;
 
 /// Longest wait for a condition. Only a broken program gets near it.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Waits until the condition gives a value.
 #[track_caller]

@@ -1,6 +1,7 @@
 //! Real commands in real sandboxes, started the way a worker starts them.
 
 mod basics;
+mod death;
 mod fixture;
 mod host;
 mod lifecycle;

@@ -9,7 +9,7 @@ use cogo_sandbox::start::{Start, StartError};
 use cogo_sandbox::verdict::Outcome;
 use cogo_sandbox::zygote::{Zygote, ZygoteOptions};
 
-use crate::fixture::{Ended, Place, ended};
+use crate::fixture::{Ended, Place, ended, has_cgroups};
 
 /// A place with a zygote.
 struct Nursery {
@@ -62,7 +62,7 @@ fn parked_sandboxes_are_used_once_each_and_limited_late() {
     let mut spec = nursery
         .place
         .script("hostname; echo $$; ls /tmp/seen; touch /tmp/seen");
-    if nursery.place.has_cgroups() {
+    if has_cgroups() {
         spec.limits = Limits {
             memory: Some(64 << 20),
             ..Limits::default()
