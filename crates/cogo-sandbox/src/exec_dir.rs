@@ -25,7 +25,9 @@ use rustix::fs::{FlockOperation, flock};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::cgroup::Cgroups;
 use crate::spec::{ExecSpec, Isolation};
+use crate::supervisor::orphans;
 use crate::verdict::{Outcome, Usage, Verdict};
 
 /// Longest wait for killed processes to be gone. They are as good as gone; this is for the
@@ -367,7 +369,12 @@ impl ExecDir {
     /// Ends what a dead supervisor left behind and says openly that the end is not known.
     fn bury(&self, lock: &ExecLock) -> Result<Verdict, StateError> {
         let mut survivors = 0;
-        if let Some(record) = self.running()?.and_then(|running| running.cgroup)
+        let running = self.running()?;
+        if running.is_none() {
+            // It died on the way to the command. What it had made so far is not recorded.
+            orphans::end_groups_of(self.id(), &Cgroups::discover(None));
+        }
+        if let Some(record) = running.and_then(|running| running.cgroup)
             && let Ok(cgroup) = crate::cgroup::Cgroup::reopen(&record)
         {
             survivors = u32::from(cgroup.kill(KILL_MAX).is_err());

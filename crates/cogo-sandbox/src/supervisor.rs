@@ -15,6 +15,7 @@ mod clients;
 mod clocks;
 mod input;
 mod judge;
+pub(crate) mod orphans;
 mod output;
 mod prepare;
 mod proxy_process;

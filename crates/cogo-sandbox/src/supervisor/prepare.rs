@@ -15,7 +15,7 @@ use super::input::{Input, Sink};
 use super::judge::Facts;
 use super::output::{Outputs, READ_MAX};
 use super::proxy_process::ProxyProcess;
-use super::{Command, Parked, Secrets, Supervisor, check, invalid, step};
+use super::{Command, Parked, Secrets, Supervisor, check, invalid, orphans, step};
 use crate::cgroup::{Cgroup, CgroupCapabilities, CgroupLimits, CgroupVersion, Cgroups};
 use crate::exec_dir::{ExecDir, ExecLock, Running, unix_time_ms};
 use crate::init::{ExecReport, ProcessLimits, Seal, SpawnRequest};
@@ -132,17 +132,12 @@ pub(super) fn make_sandbox(
         CgroupVersion::None => None,
         _ => Some(
             cgroups
-                .create(&group_name(name))
+                .create(&orphans::group_name(name))
                 .map_err(|e| failed_by(&e))?,
         ),
     };
     let sandbox = Sandbox::create(design, cgroup.as_ref(), network)?;
     Ok(Parked { sandbox, cgroup })
-}
-
-/// Ids are unique in one state directory only, groups on the whole host.
-fn group_name(id: &str) -> String {
-    format!("{id}.{}", std::process::id())
 }
 
 /// The part of a spec that a sandbox must be made for.
