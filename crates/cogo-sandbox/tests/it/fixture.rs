@@ -181,6 +181,21 @@ impl Place {
     }
 }
 
+/// What a failed test left running would disturb other tests.
+impl Drop for Place {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        for exec in self.state.execs().unwrap_or_default() {
+            if let Ok(client) = ControlClient::connect(&exec) {
+                let grace_period = Duration::ZERO;
+                let _ = client.send(&Request::Stop { grace_period });
+            }
+        }
+    }
+}
+
 /// Waits for the end and collects what was printed.
 pub(crate) fn ended(exec: &ExecDir) -> Ended {
     let verdict = exec.wait().expect("a verdict");

@@ -54,6 +54,11 @@ pub(crate) fn process(pid: i32) -> Option<Process> {
     })
 }
 
+/// Whether it runs. A zombie does not: its reaper may be a process that takes its time.
+pub(crate) fn runs(pid: i32) -> bool {
+    process(pid).is_some_and(|process| process.state != 'Z')
+}
+
 /// All processes of the host.
 pub(crate) fn processes() -> Vec<Process> {
     let listing = fs::read_dir("/proc").expect("/proc");
