@@ -1,8 +1,11 @@
 //! Real commands in real sandboxes, started the way a worker starts them.
 
+mod accounting;
 mod basics;
+mod causes;
 mod death;
 mod fixture;
 mod host;
 mod lifecycle;
+mod refusals;
 mod sessions;
