@@ -331,9 +331,14 @@ impl ExecDir {
         self.write_json("running.json", running, Durability::ProcessDeath)
     }
 
-    /// Writes the verdict. The lock shows that nobody else does.
+    /// Writes the verdict. The lock shows that nobody else does. On a full disk it takes the
+    /// place of `running.json`, whose news is old by now.
     pub(crate) fn write_verdict(&self, verdict: &Verdict, _: &ExecLock) -> Result<(), StateError> {
-        self.write_json("verdict.json", verdict, Durability::PowerLoss)
+        let write = || self.write_json("verdict.json", verdict, Durability::PowerLoss);
+        write().or_else(|error| {
+            fs::remove_file(self.path.join("running.json")).map_err(|_| error)?;
+            write()
+        })
     }
 
     fn open_lock(&self) -> Result<File, StateError> {
