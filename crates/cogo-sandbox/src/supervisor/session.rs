@@ -54,9 +54,9 @@ pub(super) fn keep(
     match (opened, sys::child_signals()) {
         (Ok((parked, proxy)), Ok(signals)) => {
             Keeper {
+                parked,
                 socket,
                 signals,
-                parked,
                 spec: &request.spec,
                 capabilities,
             }
@@ -85,9 +85,10 @@ fn open(
 
 /// A session that is open.
 struct Keeper<'a> {
+    /// First, so that it is dropped first: when the socket closes, everything inside is gone.
+    parked: Parked,
     socket: OwnedFd,
     signals: OwnedFd,
-    parked: Parked,
     spec: &'a ExecSpec,
     capabilities: &'a CgroupCapabilities,
 }
