@@ -100,9 +100,8 @@ pub(crate) fn serve_start(socket: OwnedFd, host: Host) -> bool {
 pub(crate) fn park(channel: &OwnedFd, design: &Design, host: Host) {
     let cgroups = host.cgroups.unwrap_or_else(|| Cgroups::discover(None));
     let parked = prepare::make_sandbox(design, "parked", &cgroups, host.network.as_ref());
-    if message::send(channel.as_fd(), &parked.as_ref().err(), &[]).is_err() {
-        return;
-    }
+    // A zygote that could not wait has closed its end, after it sent what is received next.
+    let _ = message::send(channel.as_fd(), &parked.as_ref().err(), &[]);
     let Ok(Some(((), beside))) = message::receive::<()>(channel.as_fd()) else {
         return;
     };
