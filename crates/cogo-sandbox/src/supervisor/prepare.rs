@@ -309,6 +309,12 @@ fn start_command(
     let (proxy, proxy_variables) = start_proxy(&mut sandbox, &spec.network)?;
     let pipes = step("make pipes", Pipes::new(&spec))?;
     let request = spawn_request(&spec, secrets, proxy_variables);
+    // A fresh group has counted nothing. A session's is read before the command can hit a limit.
+    let events_before = cgroup
+        .as_ref()
+        .filter(|_| sandbox.is_link())
+        .and_then(|cgroup| cgroup.events().ok())
+        .unwrap_or_default();
     let channel = sandbox.spawn(request, &pipes.theirs())?;
     let now = Instant::now();
     let mut outputs = Outputs::new(log, now);
@@ -343,10 +349,7 @@ fn start_command(
     };
     exec.write_running(&running).map_err(|e| failed_by(&e))?;
     let facts = Facts {
-        events_before: cgroup
-            .as_ref()
-            .and_then(|cgroup| cgroup.events().ok())
-            .unwrap_or_default(),
+        events_before,
         scratch_size: spec.limits.disk.unwrap_or(SCRATCH_DEFAULT),
         ..Facts::default()
     };
