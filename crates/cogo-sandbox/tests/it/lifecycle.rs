@@ -1,13 +1,16 @@
 //! From the first process of an exec to its last: daemons, stops, signals, timeouts.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use cogo_sandbox::start::Start;
+use cogo_sandbox::spec::ExecSpec;
+use cogo_sandbox::start::{Start, StartError};
 use cogo_sandbox::verdict::{Outcome, TimeoutClock};
+use cogo_sandbox::zygote::{Zygote, ZygoteOptions};
 
 use crate::fixture::{Place, ended, stop, wait_for_output};
-use crate::host::{self, MarkedSleep, eventually, groups};
+use crate::host::{self, MarkedSleep, eventually, groups, until};
 
 /// Longer than any test: whoever waits for it has failed.
 const HOUR: Duration = Duration::from_hours(1);
@@ -29,45 +32,131 @@ const DAEMONS: [&str; 5] = [
 #[test]
 fn a_thousand_execs_with_daemons_leave_nothing() {
     const EXECS: usize = 1000;
-    const AT_ONCE: usize = 8;
-    let place = Place::new();
-    let sleep = MarkedSleep::new(&place);
-    let mounts_before = host::mounts();
-    let prefix = format!("daemons{}-", std::process::id());
-    let next = AtomicUsize::new(0);
-    let run = || {
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            if index >= EXECS {
-                return;
-            }
-            let script = sleep.script(DAEMONS[index % DAEMONS.len()]);
-            leave_daemons(&place, &format!("{prefix}{index}"), &script);
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
-            scope.spawn(run);
-        }
-    });
-    sleep.expect_none();
-    assert_eq!(groups(&prefix), Vec::<std::path::PathBuf>::new());
-    assert_eq!(host::mounts(), mounts_before);
-    assert_eq!(place.state.execs().expect("a listing").len(), 0);
-    let workspace = std::fs::read_dir(&place.workspace).expect("a listing");
-    assert_eq!(workspace.count(), 1, "only the marked program");
+    let scene = Scene::new();
+    scene.run_many(EXECS, |id, spec| scene.place.try_start_as(id, spec, &[]));
+    scene.expect_nothing_left();
 }
 
-fn leave_daemons(place: &Place, id: &str, script: &str) {
-    let Start::Running(mut started) = place
-        .try_start_as(id, &place.script(script), &[])
-        .expect("a start")
-    else {
-        panic!("{id} did not run");
+#[test]
+fn execs_of_a_zygote_with_daemons_leave_nothing() {
+    const EXECS: usize = 200;
+    let scene = Scene::new();
+    let place = &scene.place;
+    let zygote = Zygote::start(place.launcher(), ZygoteOptions::default()).expect("a zygote");
+    zygote
+        .keep_warm(&place.script("true"), 2)
+        .expect("parked sandboxes");
+    scene.run_many(EXECS, |id, spec| {
+        zygote.start_exec(&place.state, id, spec, &[])
+    });
+    drop(zygote);
+    scene.expect_nothing_left();
+}
+
+#[test]
+fn daemons_of_a_session_stay_until_its_end_and_leave_nothing() {
+    const EXECS: usize = 40;
+    let scene = Scene::new();
+    let place = &scene.place;
+    let zygote = Zygote::start(place.launcher(), ZygoteOptions::default()).expect("a zygote");
+    let id = format!("{}session", scene.prefix);
+    let session = zygote
+        .open_session(&place.state, &id, &place.script("true"))
+        .expect("a session");
+    scene.run_many(EXECS, |id, spec| {
+        session.start_exec(&place.state, id, spec, &[])
+    });
+    // One daemon at least of each.
+    scene.sleep.wait_for(EXECS);
+    drop(session);
+    scene.sleep.expect_none();
+    drop(zygote);
+    let sessions = std::fs::read_dir(place.state.path().join("sessions")).expect("a listing");
+    assert_eq!(sessions.count(), 0);
+    scene.expect_nothing_left();
+}
+
+/// Many execs with daemons, and what the host was like before them.
+struct Scene {
+    place: Place,
+    sleep: MarkedSleep,
+    /// Of all ids.
+    prefix: String,
+    mounts: String,
+}
+
+impl Scene {
+    fn new() -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let place = Place::new();
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        Self {
+            sleep: MarkedSleep::new(&place),
+            prefix: format!("daemons{}-{count}-", std::process::id()),
+            mounts: host::mounts(),
+            place,
+        }
+    }
+
+    /// Runs so many execs, several at once.
+    fn run_many(
+        &self,
+        count: usize,
+        start: impl Fn(&str, &ExecSpec) -> Result<Start, StartError> + Sync,
+    ) {
+        const AT_ONCE: usize = 8;
+        let next = AtomicUsize::new(0);
+        let run = || {
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                if index >= count {
+                    return;
+                }
+                let script = self.sleep.script(DAEMONS[index % DAEMONS.len()]);
+                let id = format!("{}{index}", self.prefix);
+                leave_daemons(start(&id, &self.place.script(&script)), &script);
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..AT_ONCE {
+                scope.spawn(run);
+            }
+        });
+    }
+
+    #[track_caller]
+    fn expect_nothing_left(&self) {
+        self.sleep.expect_none();
+        // A zygote takes its parked sandboxes down on its way out.
+        until("all groups are removed", || groups(&self.prefix).is_empty());
+        assert_eq!(host::mounts(), self.mounts);
+        assert_eq!(self.place.state.execs().expect("a listing").len(), 0);
+        let workspace = std::fs::read_dir(&self.place.workspace).expect("a listing");
+        assert_eq!(workspace.count(), 1, "only the marked program");
+        assert_eq!(self.place.processes_inside(), Vec::<String>::new());
+        for shared in [std::env::temp_dir(), "/dev/shm".into(), "/run".into()] {
+            expect_no_file(&shared, &self.prefix);
+        }
+    }
+}
+
+/// Fails if a file bears the name of an exec. A folder that is not there holds none.
+#[track_caller]
+fn expect_no_file(folder: &Path, id_prefix: &str) {
+    let listing = std::fs::read_dir(folder).into_iter().flatten();
+    let mut names = listing.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let found = names.find(|name| name.contains(id_prefix));
+    assert_eq!(found, None, "in {}", folder.display());
+}
+
+#[track_caller]
+fn leave_daemons(start: Result<Start, StartError>, script: &str) {
+    let Start::Running(mut started) = start.expect("a start") else {
+        panic!("`{script}` did not run");
     };
     let ended = ended(&started.exec);
-    assert_eq!(ended.text(), "done", "{id}: {ended:?}");
-    assert_eq!(ended.verdict.survivors, 0, "{id}: {ended:?}");
+    assert_eq!(ended.text(), "done", "{script}: {ended:?}");
+    assert_eq!(ended.verdict.survivors, 0, "{script}: {ended:?}");
     let expected = if script.contains("KILL") {
         Outcome::Signaled {
             signal: libc::SIGKILL,
@@ -76,9 +165,10 @@ fn leave_daemons(place: &Place, id: &str, script: &str) {
     } else {
         Outcome::Exited { code: 0 }
     };
-    assert_eq!(ended.verdict.outcome, expected, "{id}");
+    assert_eq!(ended.verdict.outcome, expected, "{script}");
     started.reap().expect("a supervisor");
-    assert!(host::process(started.running.supervisor_pid).is_none());
+    let supervisor = started.running.supervisor_pid;
+    until("the supervisor is gone", || !host::runs(supervisor));
     started.exec.remove().expect("a removal");
 }
 
