@@ -26,6 +26,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup::Cgroups;
+use crate::rootfs::removal;
 use crate::spec::{ExecSpec, Isolation};
 use crate::supervisor::orphans;
 use crate::verdict::{Outcome, Usage, Verdict};
@@ -237,6 +238,12 @@ impl ExecDir {
         self.path.join("overlay")
     }
 
+    /// Throws the changes of a copied workspace away, once the sandbox that mounts them is gone.
+    pub(crate) fn remove_overlay(&self) {
+        // What cannot be removed now goes with the whole folder.
+        let _ = removal::remove(rustix::fs::CWD, self.overlay_dir().as_path());
+    }
+
     /// What was asked.
     ///
     /// # Errors
@@ -407,10 +414,7 @@ impl ExecDir {
         for name in ["spec.json", "running.json", "verdict.json"] {
             let _ = fs::remove_file(self.beside(name));
         }
-        // Nobody writes to it any more: its mount went with the sandbox.
-        if self.overlay_dir().exists() {
-            let _ = fs::remove_dir_all(self.overlay_dir());
-        }
+        self.remove_overlay();
     }
 
     /// Where a file is written before it gets its name.

@@ -437,7 +437,7 @@ impl Supervisor {
         // Nothing of ours may be in the exec's folder once the lock is free.
         if prepare::has_overlay(&self.exec) {
             drop(self.sandbox.take());
-            prepare::remove_overlay(&self.exec);
+            self.exec.remove_overlay();
         }
         self.lock.release();
         drop(self.sandbox);

@@ -218,13 +218,6 @@ pub(super) fn has_overlay(exec: &ExecDir) -> bool {
     exec.overlay_dir().exists()
 }
 
-/// Throws the changes of a copied workspace away.
-pub(super) fn remove_overlay(exec: &ExecDir) {
-    if has_overlay(exec) {
-        let _ = std::fs::remove_dir_all(exec.overlay_dir());
-    }
-}
-
 fn seal(spec: &ExecSpec, cgroups: &CgroupCapabilities) -> Seal {
     let mut writable = vec![inside_home(&spec.home)];
     if spec.workspace.mode != WorkspaceMode::ReadOnly {
@@ -330,7 +323,7 @@ fn start_command(
             // A session's group is not this process's to remove, which drop knows.
             drop(sandbox);
             drop(cgroup);
-            remove_overlay(&exec);
+            exec.remove_overlay();
             write_not_started(&exec, &lock, &message, errno)?;
             return Ok(Prepared::Ended);
         }
