@@ -462,6 +462,10 @@ impl Supervisor {
     /// can tell. What an exec leaves in a session stays there, as in any machine.
     fn count_leftovers(&self) -> Option<u32> {
         self.facts.status?;
+        // What a stop has reached and the kernel not yet taken away has outlived nothing.
+        if self.facts.stop.is_some() && !self.in_session {
+            return None;
+        }
         if self.in_session {
             return Some(0);
         }

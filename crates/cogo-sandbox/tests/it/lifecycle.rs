@@ -185,7 +185,10 @@ fn a_stop_asks_first_and_keeps_what_is_said_then() {
     let ended = ended(&started.exec);
     assert_eq!(ended.verdict.outcome, Outcome::Cancelled);
     assert_eq!(ended.text(), "ready\nsaved");
-    assert_eq!(ended.verdict.survivors, 0);
+    assert_eq!(
+        (ended.verdict.survivors, ended.verdict.incidents),
+        (0, vec![])
+    );
     sleep.expect_none();
 }
 
