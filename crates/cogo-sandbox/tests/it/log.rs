@@ -112,7 +112,7 @@ impl<'a> SmallDisk<'a> {
         if !mounted {
             eprintln!("skipped: this user may not mount a small file system");
         }
-        mounted.then_some(Self(at))
+        mounted.then(|| Self(at))
     }
 }
 
