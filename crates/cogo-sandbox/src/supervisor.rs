@@ -463,7 +463,7 @@ impl Supervisor {
     fn count_leftovers(&self) -> Option<u32> {
         self.facts.status?;
         // What a stop has reached and the kernel not yet taken away has outlived nothing.
-        if self.facts.stop.is_some() && !self.in_session {
+        if self.facts.stop.is_some() {
             return None;
         }
         if self.in_session {
