@@ -34,6 +34,7 @@ mod file;
 mod group;
 mod kill;
 mod mounts;
+mod orphans;
 mod record;
 #[cfg(test)]
 mod tests;

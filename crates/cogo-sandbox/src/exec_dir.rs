@@ -6,7 +6,8 @@
 //!   spec.json      what was asked, without secrets
 //!   running.json   who runs it and what is enforced; appears when the command runs
 //!   log/           the output, see `log`
-//!   control.sock   the supervisor's socket, see `control`
+//!   control.sock   the supervisor's socket, see `control`; gone at the end
+//!   overlay/       changes of a copied workspace; gone at the end
 //!   verdict.json   how it ended; appears once, durably, and never changes
 //! ```
 //!
@@ -24,7 +25,10 @@ use rustix::fs::{FlockOperation, flock};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::cgroup::Cgroups;
+use crate::rootfs::removal;
 use crate::spec::{ExecSpec, Isolation};
+use crate::supervisor::orphans;
 use crate::verdict::{Outcome, Usage, Verdict};
 
 /// Longest wait for killed processes to be gone. They are as good as gone; this is for the
@@ -235,6 +239,17 @@ impl ExecDir {
         self.path.join("control.sock")
     }
 
+    /// Where changes of a copied workspace are kept while the exec runs.
+    pub(crate) fn overlay_dir(&self) -> PathBuf {
+        self.path.join("overlay")
+    }
+
+    /// Throws the changes of a copied workspace away, once the sandbox that mounts them is gone.
+    pub(crate) fn remove_overlay(&self) {
+        // What cannot be removed now goes with the whole folder.
+        let _ = removal::remove(rustix::fs::CWD, self.overlay_dir().as_path());
+    }
+
     /// What was asked.
     ///
     /// # Errors
@@ -329,9 +344,14 @@ impl ExecDir {
         self.write_json("running.json", running, Durability::ProcessDeath)
     }
 
-    /// Writes the verdict. The lock shows that nobody else does.
+    /// Writes the verdict. The lock shows that nobody else does. On a full disk it takes the
+    /// place of `running.json`, whose news is old by now.
     pub(crate) fn write_verdict(&self, verdict: &Verdict, _: &ExecLock) -> Result<(), StateError> {
-        self.write_json("verdict.json", verdict, Durability::PowerLoss)
+        let write = || self.write_json("verdict.json", verdict, Durability::PowerLoss);
+        write().or_else(|error| {
+            fs::remove_file(self.path.join("running.json")).map_err(|_| error)?;
+            write()
+        })
     }
 
     fn open_lock(&self) -> Result<File, StateError> {
@@ -367,13 +387,19 @@ impl ExecDir {
     /// Ends what a dead supervisor left behind and says openly that the end is not known.
     fn bury(&self, lock: &ExecLock) -> Result<Verdict, StateError> {
         let mut survivors = 0;
-        if let Some(record) = self.running()?.and_then(|running| running.cgroup)
+        let running = self.running()?;
+        if running.is_none() {
+            // It died on the way to the command. What it had made so far is not recorded.
+            orphans::end_groups_of(self.id(), &Cgroups::discover(None));
+        }
+        if let Some(record) = running.and_then(|running| running.cgroup)
             && let Ok(cgroup) = crate::cgroup::Cgroup::reopen(&record)
         {
             survivors = u32::from(cgroup.kill(KILL_MAX).is_err());
-            // A group that cannot be removed now is found again by the next start's sweep.
+            // A group that cannot be removed now holds nothing that runs.
             let _ = cgroup.remove();
         }
+        self.remove_working_files();
         let verdict = Verdict {
             outcome: Outcome::Unknown {
                 reason: "the supervisor died before it could see the end".to_owned(),
@@ -388,6 +414,20 @@ impl ExecDir {
         Ok(verdict)
     }
 
+    /// Removes what only a live supervisor has a use for.
+    fn remove_working_files(&self) {
+        let _ = fs::remove_file(self.control_path());
+        for name in ["spec.json", "running.json", "verdict.json"] {
+            let _ = fs::remove_file(self.beside(name));
+        }
+        self.remove_overlay();
+    }
+
+    /// Where a file is written before it gets its name.
+    fn beside(&self, name: &str) -> PathBuf {
+        self.path.join(format!(".{name}.new"))
+    }
+
     /// Writes beside and renames, so that a reader sees all of it or nothing. What has to survive
     /// a power loss is synchronised after the rename: that commits the name with the content,
     /// and nobody is told before.
@@ -398,7 +438,7 @@ impl ExecDir {
         durability: Durability,
     ) -> Result<(), StateError> {
         let path = self.path.join(name);
-        let beside = self.path.join(format!(".{name}.new"));
+        let beside = self.beside(name);
         let text = serde_json::to_vec(value).map_err(|source| StateError::Corrupt {
             path: path.clone(),
             source,

@@ -198,6 +198,8 @@ struct Init {
     guard: bool,
     /// Channels of the execs of a session.
     links: Vec<OwnedFd>,
+    /// What the execs that are being stopped consisted of, by their links.
+    stopping: Vec<(RawFd, tree::Members)>,
     running: Vec<RunningCommand>,
 }
 
@@ -241,6 +243,7 @@ impl Init {
             signals,
             guard,
             links: Vec::new(),
+            stopping: Vec::new(),
             running: Vec::new(),
         }))
     }
@@ -322,11 +325,7 @@ impl Init {
         };
         match request {
             InitRequest::Spawn(spawn) => self.spawn(&spawn, descriptors, Some(link)),
-            InitRequest::SignalAll(signal) => {
-                for command in self.started_over(link) {
-                    tree::signal(command, signal);
-                }
-            }
+            InitRequest::SignalAll(signal) => self.signal_tree(link, signal),
             InitRequest::KillTree => {
                 self.kill_tree(link);
                 let _ = message::send(self.links[index].as_fd(), &InitReply::Done, &[]);
@@ -348,9 +347,26 @@ impl Init {
             .collect()
     }
 
+    /// Signals an exec of a session, and keeps in mind what it consisted of: the command may end
+    /// by the signal and leave children that are deaf to it.
+    fn signal_tree(&mut self, link: RawFd, signal: i32) {
+        let mut members = tree::Members::default();
+        for command in self.started_over(link) {
+            members.add_descendants(command);
+            tree::signal(command, signal);
+        }
+        self.stopping.push((link, members));
+    }
+
     fn kill_tree(&mut self, link: RawFd) {
         for command in self.started_over(link) {
             tree::kill(command);
+        }
+        for (_, members) in self
+            .stopping
+            .extract_if(.., |(stopped, _)| *stopped == link)
+        {
+            members.kill();
         }
         self.reap();
     }

@@ -8,6 +8,7 @@ use std::sync::Mutex;
 
 use crate::exec_dir::{ExecDir, ExecLock, StateDir};
 use crate::message;
+use crate::rootfs::removal;
 use crate::spec::ExecSpec;
 use crate::start::{Secret, Start, StartError, StartRequest, ask, remove_unstarted};
 use crate::supervisor::Errand;
@@ -103,6 +104,6 @@ impl Drop for Session {
             // The keeper closes its end when everything inside is gone.
             let _ = message::receive::<SessionAnswer>(socket.as_fd());
         }
-        let _ = fs::remove_dir_all(&self.folder);
+        let _ = removal::remove(rustix::fs::CWD, self.folder.as_path());
     }
 }

@@ -8,11 +8,12 @@ use std::process::{Child, Command, Stdio};
 
 use serde::{Deserialize, Serialize};
 
+use crate::cgroup::Cgroups;
 use crate::exec_dir::{ExecDir, ExecLock, Running, StateDir, StateError};
 use crate::launcher;
 use crate::message;
 use crate::spec::ExecSpec;
-use crate::supervisor::Errand;
+use crate::supervisor::{Errand, orphans};
 
 /// Everything a start needs beside the spec itself.
 #[derive(Clone, Debug)]
@@ -237,6 +238,8 @@ fn start_in(
         Err(error) => {
             let _ = supervisor.kill();
             let _ = supervisor.wait();
+            let cgroups = Cgroups::discover(launcher.cgroup_base.as_deref());
+            orphans::end_groups_of(exec.id(), &cgroups);
             Err(error)
         }
     }

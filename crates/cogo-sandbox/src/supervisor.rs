@@ -15,6 +15,7 @@ mod clients;
 mod clocks;
 mod input;
 mod judge;
+pub(crate) mod orphans;
 mod output;
 mod prepare;
 mod proxy_process;
@@ -99,9 +100,8 @@ pub(crate) fn serve_start(socket: OwnedFd, host: Host) -> bool {
 pub(crate) fn park(channel: &OwnedFd, design: &Design, host: Host) {
     let cgroups = host.cgroups.unwrap_or_else(|| Cgroups::discover(None));
     let parked = prepare::make_sandbox(design, "parked", &cgroups, host.network.as_ref());
-    if message::send(channel.as_fd(), &parked.as_ref().err(), &[]).is_err() {
-        return;
-    }
+    // A zygote that could not wait has closed its end, after it sent what is received next.
+    let _ = message::send(channel.as_fd(), &parked.as_ref().err(), &[]);
     let Ok(Some(((), beside))) = message::receive::<()>(channel.as_fd()) else {
         return;
     };
@@ -437,7 +437,7 @@ impl Supervisor {
         // Nothing of ours may be in the exec's folder once the lock is free.
         if prepare::has_overlay(&self.exec) {
             drop(self.sandbox.take());
-            prepare::remove_overlay(&self.exec);
+            self.exec.remove_overlay();
         }
         self.lock.release();
         drop(self.sandbox);
@@ -462,6 +462,10 @@ impl Supervisor {
     /// can tell. What an exec leaves in a session stays there, as in any machine.
     fn count_leftovers(&self) -> Option<u32> {
         self.facts.status?;
+        // What a stop has reached and the kernel not yet taken away has outlived nothing.
+        if self.facts.stop.is_some() {
+            return None;
+        }
         if self.in_session {
             return Some(0);
         }

@@ -30,7 +30,7 @@ use crate::spec::{ExecSpec, Isolation, Network};
 use crate::start::{
     Launcher, Refusal, Secret, Start, StartError, StartRequest, ask, remove_unstarted,
 };
-use crate::supervisor::{self, Host};
+use crate::supervisor::{self, Host, orphans};
 use crate::sys::{self, Cloned};
 use crate::{launcher, network};
 
@@ -267,10 +267,21 @@ impl Server {
             }
             if child {
                 sys::drain_child_signals(&self.signals);
-                while let Ok(Some(_)) = sys::reap_any() {}
+                self.reap();
             }
             if request && !self.serve_one() {
                 return 0;
+            }
+        }
+    }
+
+    /// A supervisor that was killed could not remove its control group.
+    fn reap(&self) {
+        while let Ok(Some(reaped)) = sys::reap_any() {
+            if libc::WIFSIGNALED(reaped.status)
+                && let Some(cgroups) = &self.host.cgroups
+            {
+                orphans::end_groups_made_by(reaped.pid.as_raw_nonzero().get(), cgroups);
             }
         }
     }
@@ -301,7 +312,9 @@ impl Server {
     }
 
     fn configure(&mut self, options: ZygoteOptions, cgroup_base: Option<&Path>) {
-        self.host.cgroups = Some(Cgroups::discover(cgroup_base));
+        let cgroups = Cgroups::discover(cgroup_base);
+        orphans::sweep(&cgroups);
+        self.host.cgroups = Some(cgroups);
         self.networks = options.networks;
         // Entered once, for all supervisors. A host that refuses refuses each exec with its
         // reason, except those that want no isolation.

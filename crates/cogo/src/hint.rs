@@ -119,7 +119,11 @@ fn of_incident(incident: &Incident) -> Option<Hint> {
         }),
         Incident::NetworkRefused { servers, count } => Some(Hint {
             code: "network_blocked",
-            fact: format!("{count} connections were refused: {}", servers.join(", ")),
+            fact: format!(
+                "{} refused: {}",
+                measure::count(*count, "connection"),
+                servers.join(", ")
+            ),
             advice: "allow a host with --net-allow HOST",
         }),
         Incident::OomKills { .. }

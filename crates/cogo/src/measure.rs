@@ -19,6 +19,16 @@ pub(crate) fn bytes(bytes: u64) -> String {
     format!("{value:.digits$} {}", UNITS[unit])
 }
 
+/// So many things, in the grammar's number: `1 fork`, `2 forks`, `1 process`, `2 processes`.
+pub(crate) fn count(count: u64, thing: &str) -> String {
+    let ending = match (count, thing.ends_with('s')) {
+        (1, _) => "",
+        (_, true) => "es",
+        (_, false) => "s",
+    };
+    format!("{count} {thing}{ending}")
+}
+
 /// A time in three figures or so: `3.2 ms`, `0.84 s`, `12.3 s`, `3m 20s`, `2h 05m`.
 pub(crate) fn time(time: Duration) -> String {
     let ms = time.as_secs_f64() * 1000.0;
@@ -53,6 +63,13 @@ mod tests {
         for (size, text) in cases {
             assert_eq!(bytes(size), text);
         }
+    }
+
+    #[test]
+    fn one_is_singular() {
+        assert_eq!(count(0, "exec"), "0 execs");
+        assert_eq!(count(1, "process"), "1 process");
+        assert_eq!(count(2, "left-over process"), "2 left-over processes");
     }
 
     #[test]

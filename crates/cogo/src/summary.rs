@@ -111,19 +111,25 @@ fn incident(incident: &Incident, outcome: &Outcome) -> Option<String> {
             measure::bytes(*limit)
         )),
         Incident::PidsLimitHits { count, limit } => Some(format!(
-            "{count} forks refused at the limit of {limit} processes"
+            "{} refused at the limit of {}",
+            measure::count(*count, "fork"),
+            measure::count(u64::from(*limit), "process")
         )),
         Incident::DiskFull { limit } => Some(format!(
             "private disk of {} was full",
             measure::bytes(*limit)
         )),
-        Incident::LeftoversKilled { count: 1 } => Some("1 left-over process killed".to_owned()),
-        Incident::LeftoversKilled { count } => Some(format!("{count} left-over processes killed")),
+        Incident::LeftoversKilled { count } => Some(format!(
+            "{} killed",
+            measure::count(u64::from(*count), "left-over process")
+        )),
         Incident::LogCut { bytes } => Some(format!(
             "{} of output cut from the log",
             measure::bytes(*bytes)
         )),
-        Incident::NetworkRefused { count, .. } => Some(format!("{count} connections refused")),
+        Incident::NetworkRefused { count, .. } => {
+            Some(format!("{} refused", measure::count(*count, "connection")))
+        }
         Incident::LogWriteFailed { .. } => Some("the log is not complete".to_owned()),
     }
 }

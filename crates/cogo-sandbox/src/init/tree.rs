@@ -5,9 +5,11 @@
 //! killing children until there are none reaches every one of them.
 
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::thread;
 
-use rustix::process::Pid;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::sys;
 
@@ -35,6 +37,38 @@ pub(super) fn signal(root: Pid, signal: i32) {
     let root = root.as_raw_nonzero().get();
     send(&descendants(root), signal);
     send(&[root], signal);
+}
+
+/// Processes of a tree, so that they are found again when its root is gone and they have become
+/// children of this process.
+#[derive(Default)]
+pub(super) struct Members(Vec<(Pid, OwnedFd)>);
+
+impl Members {
+    /// Adds the descendants that a process has now.
+    pub(super) fn add_descendants(&mut self, root: Pid) {
+        let found = descendants(root.as_raw_nonzero().get());
+        let found = found.into_iter().filter_map(Pid::from_raw);
+        self.0.extend(found.filter_map(|pid| {
+            let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+            Some((pid, pidfd))
+        }));
+    }
+
+    /// Kills those that still live, with their descendants.
+    pub(super) fn kill(self) {
+        for (pid, pidfd) in self.0 {
+            // A live process keeps its id, so the id is still that process.
+            if lives(&pidfd) {
+                kill(pid);
+            }
+        }
+    }
+}
+
+fn lives(pidfd: &OwnedFd) -> bool {
+    let now = Timespec::default();
+    poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&now)) == Ok(0)
 }
 
 /// Kills a child of this process with all its descendants. They are stopped first, until no new

@@ -5,7 +5,7 @@ use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fstat, openat, statat, unlinkat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, chmodat, fstat, openat, statat, unlinkat};
 use rustix::io::Errno;
 use rustix::path::Arg;
 
@@ -34,7 +34,7 @@ struct Level {
 }
 
 /// Removes whatever has this name, with all that is in it. Nothing there is fine.
-pub(super) fn remove(parent: impl AsFd, name: impl Arg + Copy) -> io::Result<()> {
+pub(crate) fn remove(parent: impl AsFd, name: impl Arg + Copy) -> io::Result<()> {
     let parent = parent.as_fd();
     match unlinkat(parent, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => return Ok(()),
@@ -55,7 +55,7 @@ pub(super) fn clear(parent: impl AsFd, name: impl Arg, kept: &mut Kept) -> io::R
             .last_mut()
             .map_or(&mut top, |level| &mut level.directories);
         if let Some(name) = directories.pop() {
-            let next = openat(&current, &name, DIRECTORY, Mode::empty())?;
+            let next = open_to_empty(&current, &name, kept)?;
             let directories = unlink_files(&next, kept)?;
             levels.push(Level {
                 name,
@@ -78,6 +78,18 @@ pub(super) fn clear(parent: impl AsFd, name: impl Arg, kept: &mut Kept) -> io::R
             return Ok(());
         }
     }
+}
+
+/// Opens a directory that is to be removed. Its owner may have shut even himself out: a program
+/// may, and the kernel does with an overlay's work directory.
+fn open_to_empty(parent: &OwnedFd, name: &CString, kept: &Kept) -> io::Result<OwnedFd> {
+    let stat = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    let is_shut = !Mode::from_raw_mode(stat.st_mode).contains(Mode::RWXU);
+    if is_shut && !kept.created.contains(&stat.st_ino) {
+        // If this is not ours to change, opening it or what is done next says so.
+        let _ = chmodat(parent, name, Mode::RWXU, AtFlags::empty());
+    }
+    Ok(openat(parent, name, DIRECTORY, Mode::empty())?)
 }
 
 fn remove_empty(parent: &OwnedFd, name: &CString, inode: u64, kept: &Kept) -> io::Result<()> {
@@ -170,6 +182,20 @@ mod tests {
         fs::write(temp.path().join("new"), "").unwrap();
         clear(CWD, temp.path(), &mut kept).unwrap();
         assert!(temp.path().join("new").exists());
+    }
+
+    #[test]
+    fn directories_that_shut_their_owner_out_are_removed() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let temp = tempfile::tempdir().unwrap();
+        let tree = temp.path().join("tree");
+        fs::create_dir_all(tree.join("read_only/none")).unwrap();
+        fs::write(tree.join("read_only/file"), "").unwrap();
+        for (name, mode) in [("read_only/none", 0), ("read_only", 0o555)] {
+            fs::set_permissions(tree.join(name), fs::Permissions::from_mode(mode)).unwrap();
+        }
+        remove(CWD, tree.as_path()).unwrap();
+        assert!(!tree.exists());
     }
 
     #[test]

@@ -16,12 +16,15 @@ const CPUS_MIN: f64 = 0.01;
 /// A few directories have to fit.
 const DISK_MIN: u64 = 64 << 10;
 
+const NAME_A_PROGRAM: &str = "name a program to run";
+const NAME_A_DIRECTORY: &str = "name an existing directory by its absolute path";
+
 /// Refuses what can never work.
 pub(super) fn check_spec(spec: &ExecSpec, secrets: &[Secret]) -> Result<(), Refusal> {
     match spec.argv.first() {
-        None => return Err(invalid("no command was given", None)),
+        None => return Err(invalid("no command was given", NAME_A_PROGRAM)),
         Some(program) if program.is_empty() => {
-            return Err(invalid("the command is an empty string", None));
+            return Err(invalid("the command is an empty string", NAME_A_PROGRAM));
         }
         Some(_) => {}
     }
@@ -32,8 +35,12 @@ pub(super) fn check_spec(spec: &ExecSpec, secrets: &[Secret]) -> Result<(), Refu
         check_directory(rootfs, "root file system")?;
     }
     if let Network::Allow(domains) = &spec.network {
-        crate::proxy::AllowList::parse(domains)
-            .map_err(|e| invalid(format!("the list of allowed domains is wrong: {e}"), None))?;
+        crate::proxy::AllowList::parse(domains).map_err(|e| {
+            invalid(
+                format!("the list of allowed domains is wrong: {e}"),
+                "list hosts such as `example.org` or `*.example.org`",
+            )
+        })?;
     }
     if spec.isolation == Isolation::None {
         check_unisolated(spec)?;
@@ -43,7 +50,10 @@ pub(super) fn check_spec(spec: &ExecSpec, secrets: &[Secret]) -> Result<(), Refu
 
 fn check_strings(spec: &ExecSpec, secrets: &[Secret]) -> Result<(), Refusal> {
     if spec.argv.iter().any(|argument| argument.contains('\0')) {
-        return Err(invalid("an argument contains a NUL byte", None));
+        return Err(invalid(
+            "an argument contains a NUL byte",
+            "no program can be given one; use a file",
+        ));
     }
     let secrets = secrets.iter().map(|secret| (&secret.name, &secret.value));
     for (name, value) in spec
@@ -55,7 +65,7 @@ fn check_strings(spec: &ExecSpec, secrets: &[Secret]) -> Result<(), Refusal> {
         if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
             return Err(invalid(
                 format!("`{name}` cannot be an environment variable"),
-                None,
+                "a name has no `=`, and neither name nor value a NUL byte",
             ));
         }
     }
@@ -90,7 +100,7 @@ fn check_limits(limits: &Limits) -> Result<(), Refusal> {
     {
         return Err(invalid(
             "a timeout of zero would end the command before it starts",
-            None,
+            "raise the limit or leave it out",
         ));
     }
     Ok(())
@@ -100,7 +110,7 @@ fn check_directory(path: &Path, what: &str) -> Result<(), Refusal> {
     if !path.is_absolute() {
         return Err(invalid(
             format!("{what} `{}` is not an absolute path", path.display()),
-            None,
+            NAME_A_DIRECTORY,
         ));
     }
     match std::fs::metadata(path) {
@@ -120,7 +130,7 @@ fn not_found(message: String) -> Refusal {
     Refusal {
         kind: RefusalKind::NotFound,
         message,
-        hint: None,
+        hint: Some(NAME_A_DIRECTORY.to_owned()),
     }
 }
 

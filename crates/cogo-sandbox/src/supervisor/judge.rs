@@ -172,19 +172,22 @@ impl Facts {
 
     /// What the tree used; `cgroup` names the version whose counters were read.
     pub(super) fn usage(&self, cgroup: &str) -> Usage {
-        let group = self.cgroup_usage.clone().unwrap_or_default();
         let source = match cgroup {
+            _ if self.cgroup_usage.is_none() => UsageSource::Rusage,
             "v2" => UsageSource::CgroupV2,
             "v1" | "hybrid" => UsageSource::CgroupV1,
             _ => UsageSource::Rusage,
         };
+        let group = self.cgroup_usage.clone().unwrap_or_default();
+        // Process 1 tells of the tree when it is reaped, which need not be before the verdict.
+        let (command, tree) = (&self.command_usage, &self.tree_usage);
         Usage {
             wall: self.wall,
-            cpu_user: group.cpu_user.unwrap_or(self.tree_usage.user),
-            cpu_system: group.cpu_system.unwrap_or(self.tree_usage.system),
+            cpu_user: group.cpu_user.unwrap_or(tree.user.max(command.user)),
+            cpu_system: group.cpu_system.unwrap_or(tree.system.max(command.system)),
             memory_peak: self.memory_peak(),
-            io_read: group.io_read.unwrap_or(self.tree_usage.read),
-            io_write: group.io_write.unwrap_or(self.tree_usage.written),
+            io_read: group.io_read.unwrap_or(tree.read.max(command.read)),
+            io_write: group.io_write.unwrap_or(tree.written.max(command.written)),
             pids_peak: group.pids_peak,
             source,
         }

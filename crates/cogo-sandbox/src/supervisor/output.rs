@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
-use crate::log::{LogEnd, LogWriter, Stream};
+use crate::log::{LogEnd, LogError, LogWriter, Stream};
 use crate::redact::Redactor;
 
 /// Most bytes taken from a pipe at once.
@@ -178,7 +178,7 @@ impl Outputs {
     pub(super) fn close(&mut self) -> LogOutcome {
         let said_something = self.log.end().seq > 0;
         if said_something && let Err(error) = self.log.sync() {
-            self.failure.get_or_insert_with(|| error.to_string());
+            self.failure.get_or_insert_with(|| whole_message(&error));
         }
         LogOutcome {
             end: self.log.end(),
@@ -187,7 +187,8 @@ impl Outputs {
     }
 }
 
-/// A log that cannot be written is no reason to stop the program: the verdict tells it.
+/// A log that cannot be written is no reason to stop the program: the verdict tells it. It ends
+/// there, even if the disk has room again: a log with a hole that no reader sees would be a lie.
 fn append(
     log: &mut LogWriter,
     failure: &mut Option<String>,
@@ -195,10 +196,16 @@ fn append(
     started: Instant,
     bytes: &[u8],
 ) {
-    if bytes.is_empty() {
+    if bytes.is_empty() || failure.is_some() {
         return;
     }
     if let Err(error) = log.append(stream, started.elapsed(), bytes) {
-        failure.get_or_insert_with(|| error.to_string());
+        *failure = Some(whole_message(&error));
     }
+}
+
+/// The error with its cause, which says whether the disk is full or broken.
+fn whole_message(error: &LogError) -> String {
+    let cause = std::error::Error::source(error);
+    cause.map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
 }

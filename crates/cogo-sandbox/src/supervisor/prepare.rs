@@ -15,7 +15,7 @@ use super::input::{Input, Sink};
 use super::judge::Facts;
 use super::output::{Outputs, READ_MAX};
 use super::proxy_process::ProxyProcess;
-use super::{Command, Parked, Secrets, Supervisor, check, invalid, step};
+use super::{Command, Parked, Secrets, Supervisor, check, invalid, orphans, step};
 use crate::cgroup::{Cgroup, CgroupCapabilities, CgroupLimits, CgroupVersion, Cgroups};
 use crate::exec_dir::{ExecDir, ExecLock, Running, unix_time_ms};
 use crate::init::{ExecReport, ProcessLimits, Seal, SpawnRequest};
@@ -132,17 +132,12 @@ pub(super) fn make_sandbox(
         CgroupVersion::None => None,
         _ => Some(
             cgroups
-                .create(&group_name(name))
+                .create(&orphans::group_name(name))
                 .map_err(|e| failed_by(&e))?,
         ),
     };
     let sandbox = Sandbox::create(design, cgroup.as_ref(), network)?;
     Ok(Parked { sandbox, cgroup })
-}
-
-/// Ids are unique in one state directory only, groups on the whole host.
-fn group_name(id: &str) -> String {
-    format!("{id}.{}", std::process::id())
 }
 
 /// The part of a spec that a sandbox must be made for.
@@ -196,7 +191,7 @@ fn limit_group(cgroup: &mut Cgroup, spec: &ExecSpec) -> Result<(), Refusal> {
 fn furnish(sandbox: &Sandbox, exec: &ExecDir, spec: &ExecSpec) -> Result<(), Refusal> {
     // A bound on the disk is kept by the scratch space; without one there is more room on disk.
     let on_disk = spec.workspace.mode == WorkspaceMode::Copy && spec.limits.disk.is_none();
-    let overlay = overlay_dir(exec);
+    let overlay = exec.overlay_dir();
     if on_disk {
         step(
             "make the overlay",
@@ -219,20 +214,9 @@ fn furnish(sandbox: &Sandbox, exec: &ExecDir, spec: &ExecSpec) -> Result<(), Ref
     })
 }
 
-fn overlay_dir(exec: &ExecDir) -> PathBuf {
-    exec.path().join("overlay")
-}
-
 /// Whether changes of a copied workspace are kept on disk.
 pub(super) fn has_overlay(exec: &ExecDir) -> bool {
-    overlay_dir(exec).exists()
-}
-
-/// Throws the changes of a copied workspace away.
-pub(super) fn remove_overlay(exec: &ExecDir) {
-    if has_overlay(exec) {
-        let _ = std::fs::remove_dir_all(overlay_dir(exec));
-    }
+    exec.overlay_dir().exists()
 }
 
 fn seal(spec: &ExecSpec, cgroups: &CgroupCapabilities) -> Seal {
@@ -319,6 +303,12 @@ fn start_command(
     let (proxy, proxy_variables) = start_proxy(&mut sandbox, &spec.network)?;
     let pipes = step("make pipes", Pipes::new(&spec))?;
     let request = spawn_request(&spec, secrets, proxy_variables);
+    // A fresh group has counted nothing. A session's is read before the command can hit a limit.
+    let events_before = cgroup
+        .as_ref()
+        .filter(|_| sandbox.is_link())
+        .and_then(|cgroup| cgroup.events().ok())
+        .unwrap_or_default();
     let channel = sandbox.spawn(request, &pipes.theirs())?;
     let now = Instant::now();
     let mut outputs = Outputs::new(log, now);
@@ -334,7 +324,7 @@ fn start_command(
             // A session's group is not this process's to remove, which drop knows.
             drop(sandbox);
             drop(cgroup);
-            remove_overlay(&exec);
+            exec.remove_overlay();
             write_not_started(&exec, &lock, &message, errno)?;
             return Ok(Prepared::Ended);
         }
@@ -353,10 +343,7 @@ fn start_command(
     };
     exec.write_running(&running).map_err(|e| failed_by(&e))?;
     let facts = Facts {
-        events_before: cgroup
-            .as_ref()
-            .and_then(|cgroup| cgroup.events().ok())
-            .unwrap_or_default(),
+        events_before,
         scratch_size: spec.limits.disk.unwrap_or(SCRATCH_DEFAULT),
         ..Facts::default()
     };

@@ -54,9 +54,9 @@ pub(super) fn keep(
     match (opened, sys::child_signals()) {
         (Ok((parked, proxy)), Ok(signals)) => {
             Keeper {
+                parked,
                 socket,
                 signals,
-                parked,
                 spec: &request.spec,
                 capabilities,
             }

@@ -1,8 +1,9 @@
 //! What every exec can rely on.
 
+use cogo_sandbox::spec::WorkspaceMode;
 use cogo_sandbox::verdict::Outcome;
 
-use crate::fixture::Place;
+use crate::fixture::{Place, ended};
 
 #[test]
 fn output_and_exit_code_come_back() {
@@ -22,6 +23,19 @@ fn files_made_in_the_workspace_belong_to_the_caller() {
     place.run_script("echo hello > made").expect_exit(0);
     let made = std::fs::metadata(place.workspace.join("made")).expect("a file");
     assert_eq!(made.uid(), rustix::process::geteuid().as_raw());
+}
+
+#[test]
+fn a_copy_of_the_workspace_is_thrown_away() {
+    let place = Place::new();
+    let mut spec = place.script("mkdir -p made/shut; touch made/file; chmod 0 made/shut made; ls");
+    spec.workspace.mode = WorkspaceMode::Copy;
+    let mut started = place.start(&spec);
+    assert_eq!(ended(&started.exec).expect_exit(0).text(), "made");
+    started.reap().expect("a supervisor");
+    assert!(!place.workspace.join("made").exists());
+    assert!(!started.exec.path().join("overlay").exists());
+    started.exec.remove().expect("a removal");
 }
 
 #[test]
@@ -50,4 +64,14 @@ fn a_death_by_signal_names_the_signal() {
         core_dumped: false,
     };
     assert_eq!(ended.verdict.outcome, expected);
+}
+
+#[test]
+fn what_lies_beside_the_workspace_is_not_seen() {
+    let place = Place::new();
+    let beside = place.outside().join("beside");
+    std::fs::write(&beside, "secret").expect("a file");
+    let ended = place.run_script(&format!("cat {}", beside.display()));
+    ended.expect_exit(1);
+    assert_eq!(ended.text(), "");
 }

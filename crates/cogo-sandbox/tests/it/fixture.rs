@@ -5,11 +5,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use cogo_sandbox::cgroup::{CgroupVersion, Cgroups};
+use cogo_sandbox::control::{ControlClient, Request};
 use cogo_sandbox::exec_dir::{ExecDir, StateDir};
 use cogo_sandbox::log::{Entry, LogReader, Stream};
 use cogo_sandbox::spec::{ExecSpec, Isolation, Limits, Network, Stdin, Workspace, WorkspaceMode};
 use cogo_sandbox::start::{Launcher, Secret, Start, StartError, Started, start};
 use cogo_sandbox::verdict::{Outcome, Verdict};
+
+use crate::host::until;
 
 /// A place for the execs of one test.
 pub(crate) struct Place {
@@ -68,11 +71,6 @@ impl Place {
             launcher,
             count: AtomicU32::new(0),
         }
-    }
-
-    /// Whether this user gets limits of process trees here.
-    pub(crate) fn has_cgroups(&self) -> bool {
-        strongest() == Isolation::Strict
     }
 
     /// Command lines of live processes that work in this place's workspace.
@@ -183,6 +181,21 @@ impl Place {
     }
 }
 
+/// What a failed test left running would disturb other tests.
+impl Drop for Place {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        for exec in self.state.execs().unwrap_or_default() {
+            if let Ok(client) = ControlClient::connect(&exec) {
+                let grace_period = Duration::ZERO;
+                let _ = client.send(&Request::Stop { grace_period });
+            }
+        }
+    }
+}
+
 /// Waits for the end and collects what was printed.
 pub(crate) fn ended(exec: &ExecDir) -> Ended {
     let verdict = exec.wait().expect("a verdict");
@@ -201,6 +214,36 @@ pub(crate) fn ended(exec: &ExecDir) -> Ended {
         stdout,
         stderr,
     }
+}
+
+/// Waits until the exec has printed exactly this on its standard output.
+#[track_caller]
+pub(crate) fn wait_for_output(exec: &ExecDir, expected: &str) {
+    let mut seen = Vec::new();
+    let mut reader = LogReader::open(&exec.log_dir(), 0).expect("a log");
+    until(&format!("the output is {expected:?}"), || {
+        while let Some(entry) = reader.next().expect("a readable log") {
+            if let Entry::Record(record) = entry
+                && record.stream == Stream::Stdout
+            {
+                seen.extend_from_slice(record.bytes);
+            }
+        }
+        seen == expected.as_bytes()
+    });
+}
+
+/// Asks the exec's supervisor to end it.
+pub(crate) fn stop(exec: &ExecDir, grace_period: Duration) {
+    let client = ControlClient::connect(exec).expect("a supervisor");
+    client
+        .send(&Request::Stop { grace_period })
+        .expect("a stop");
+}
+
+/// Whether this user gets limits of process trees here.
+pub(crate) fn has_cgroups() -> bool {
+    strongest() == Isolation::Strict
 }
 
 /// `strict` where control groups can be had, `standard` elsewhere.

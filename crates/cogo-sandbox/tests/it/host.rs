@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::fixture::Place;
 
 /// Longest wait for a condition. Only a broken program gets near it.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Waits until the condition gives a value.
 #[track_caller]
@@ -52,6 +52,11 @@ pub(crate) fn process(pid: i32) -> Option<Process> {
         state: fields.next()?.chars().next()?,
         parent: fields.next()?.parse().ok()?,
     })
+}
+
+/// Whether it runs. A zombie does not: its reaper may be a process that takes its time.
+pub(crate) fn runs(pid: i32) -> bool {
+    process(pid).is_some_and(|process| process.state != 'Z')
 }
 
 /// All processes of the host.

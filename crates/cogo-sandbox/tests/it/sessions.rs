@@ -9,7 +9,8 @@ use cogo_sandbox::start::{Start, StartError};
 use cogo_sandbox::verdict::Outcome;
 use cogo_sandbox::zygote::{Zygote, ZygoteOptions};
 
-use crate::fixture::{Ended, Place, ended};
+use crate::fixture::{Ended, Place, ended, has_cgroups, stop};
+use crate::host::{MarkedSleep, until};
 
 /// A place with a zygote.
 struct Nursery {
@@ -62,7 +63,7 @@ fn parked_sandboxes_are_used_once_each_and_limited_late() {
     let mut spec = nursery
         .place
         .script("hostname; echo $$; ls /tmp/seen; touch /tmp/seen");
-    if nursery.place.has_cgroups() {
+    if has_cgroups() {
         spec.limits = Limits {
             memory: Some(64 << 20),
             ..Limits::default()
@@ -153,6 +154,34 @@ fn stopping_an_exec_of_a_session_leaves_the_others() {
     assert!(!left.text().contains("sleep 1000"), "{}", left.text());
     // Its standard input is closed, so it ends by itself, untouched.
     ended(&other.exec).expect_exit(0);
+}
+
+#[test]
+fn a_stopped_exec_of_a_session_takes_its_deaf_children_along() {
+    let nursery = Nursery::new();
+    let (deaf, kept) = (
+        MarkedSleep::new(&nursery.place),
+        MarkedSleep::new(&nursery.place),
+    );
+    let session = nursery.session(&nursery.place.script("true"));
+    nursery
+        .run_in(&session, &kept.script("setsid SLEEP & exit 0"))
+        .expect_exit(0);
+    // The command ends by the polite signal, long before the grace period does.
+    let script = deaf
+        .script("(trap '' TERM; setsid sh -c 'SLEEP & wait') & (trap '' TERM; exec SLEEP) & wait");
+    let id = nursery.place.next_id();
+    let spec = nursery.place.script(&script);
+    let Ok(Start::Running(started)) = session.start_exec(&nursery.place.state, &id, &spec, &[])
+    else {
+        panic!("not started");
+    };
+    deaf.wait_for(2);
+    stop(&started.exec, Duration::from_hours(1));
+    let ended = ended(&started.exec);
+    assert_eq!(ended.verdict.outcome, Outcome::Cancelled);
+    until("the deaf children are gone", || deaf.processes().is_empty());
+    assert_eq!(kept.processes().len(), 1);
 }
 
 #[test]

@@ -43,7 +43,10 @@ pub(crate) fn run(options: &Options, state: &StateDir) -> Result<u8, Failure> {
         .filter_map(retention::remove_ended)
         .collect();
     let bytes = measure::bytes(freed.iter().sum());
-    print(&format!("removed {} execs, {bytes}\n", freed.len()))?;
+    print(&format!(
+        "removed {}, {bytes}\n",
+        measure::count(freed.len() as u64, "exec")
+    ))?;
     Ok(0)
 }
 

@@ -105,11 +105,11 @@ fn prune_removes_the_ended_and_spares_the_running() {
     );
     let running = fixture.detached("exec sleep 100");
     let old = finish(&mut fixture.cogo(["prune", "--older-than", "1h"]));
-    assert!(old.stdout.starts_with("removed 0 execs"), "{old:?}");
+    assert!(old.stdout.starts_with("removed 0 execs,"), "{old:?}");
     let dry = finish(&mut fixture.cogo(["prune", "--dry-run"]));
     assert_eq!(dry.stdout, format!("{ended}\n"));
     let pruned = finish(&mut fixture.cogo(["prune"]));
-    assert!(pruned.stdout.starts_with("removed 1 execs"), "{pruned:?}");
+    assert!(pruned.stdout.starts_with("removed 1 exec,"), "{pruned:?}");
     let left = finish(&mut fixture.cogo(["ps", "--all", "-q"]));
     assert_eq!(left.stdout, format!("{running}\n"));
 }
