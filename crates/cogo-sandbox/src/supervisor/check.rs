@@ -78,7 +78,7 @@ fn check_limits(limits: &Limits) -> Result<(), Refusal> {
         Err(invalid(message, "raise the limit or leave it out"))
     };
     if let Some(memory) = limits.memory.filter(|memory| *memory < MEMORY_MIN) {
-        return too_low("memory", format!("{memory} B"), format!("{MEMORY_MIN} B"));
+        return too_low("memory", size(memory), size(MEMORY_MIN));
     }
     if let Some(pids) = limits.pids.filter(|pids| *pids < PIDS_MIN) {
         return too_low("pids", pids.to_string(), PIDS_MIN.to_string());
@@ -87,11 +87,10 @@ fn check_limits(limits: &Limits) -> Result<(), Refusal> {
         return too_low("cpus", cpus.to_string(), CPUS_MIN.to_string());
     }
     if let Some(disk) = limits.disk.filter(|disk| *disk < DISK_MIN) {
-        return too_low("disk", format!("{disk} B"), format!("{DISK_MIN} B"));
+        return too_low("disk", size(disk), size(DISK_MIN));
     }
     if let Some(log) = limits.log.filter(|log| *log < crate::log::BYTES_MAX_MIN) {
-        let minimum = crate::log::BYTES_MAX_MIN;
-        return too_low("log", format!("{log} B"), format!("{minimum} B"));
+        return too_low("log", size(log), size(crate::log::BYTES_MAX_MIN));
     }
     if limits.timeout.is_some_and(|timeout| timeout.is_zero())
         || limits
@@ -104,6 +103,16 @@ fn check_limits(limits: &Limits) -> Result<(), Refusal> {
         ));
     }
     Ok(())
+}
+
+/// Exact, in the largest unit that is.
+fn size(bytes: u64) -> String {
+    const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    let whole = |(unit, _): &&(u64, &str)| bytes > 0 && bytes.is_multiple_of(*unit);
+    match UNITS.iter().find(whole) {
+        Some((unit, name)) => format!("{} {name}", bytes / unit),
+        None => format!("{bytes} B"),
+    }
 }
 
 fn check_directory(path: &Path, what: &str) -> Result<(), Refusal> {

@@ -391,6 +391,8 @@ fn killing_a_session_ends_all_its_execs_as_unknown() {
     nursery.sleep.wait_for(FAMILY_SIZE);
     kill_9(keeper);
     expect_unknown(&started.exec);
+    let supervisor = started.running.supervisor_pid;
+    until("its supervisor is gone", || !host::runs(supervisor));
     expect_nothing_left(&started.exec, &nursery.sleep, "inside");
     expect_no_groups_of(&[keeper]);
     let refused = session.start_exec(&nursery.place.state, "late", &spec, &[]);

@@ -87,7 +87,7 @@ fn limits_below_what_can_work() {
                 memory: Some(1 << 20),
                 ..none()
             },
-            "memory limit 1048576 B is below the minimum 4194304 B",
+            "memory limit 1 MiB is below the minimum 4 MiB",
         ),
         (
             Limits {
@@ -108,14 +108,14 @@ fn limits_below_what_can_work() {
                 disk: Some(1024),
                 ..none()
             },
-            "disk limit 1024 B is below the minimum 65536 B",
+            "disk limit 1 KiB is below the minimum 64 KiB",
         ),
         (
             Limits {
-                log: Some(1024),
+                log: Some(1025),
                 ..none()
             },
-            "log limit 1024 B is below the minimum 16384 B",
+            "log limit 1025 B is below the minimum 16 KiB",
         ),
         (
             Limits {
