@@ -1,10 +1,10 @@
 //! Whether a request can be met at all, before anything is made.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::invalid;
 use crate::cgroup::{CgroupCapabilities, CgroupVersion};
-use crate::spec::{ExecSpec, Isolation, Limits, Network};
+use crate::spec::{ExecSpec, Isolation, Limits, Network, WorkspaceMode};
 use crate::start::{Refusal, RefusalKind, Secret};
 
 /// Below this, not even a shell starts reliably.
@@ -31,6 +31,7 @@ pub(super) fn check_spec(spec: &ExecSpec, secrets: &[Secret]) -> Result<(), Refu
     check_strings(spec, secrets)?;
     check_limits(&spec.limits)?;
     check_directory(&spec.workspace.path, "workspace")?;
+    check_cwd(spec)?;
     if let Some(rootfs) = &spec.rootfs {
         check_directory(rootfs, "root file system")?;
     }
@@ -135,6 +136,23 @@ fn check_directory(path: &Path, what: &str) -> Result<(), Refusal> {
     }
 }
 
+/// What lies elsewhere, or is made in a session's copy, is seen from inside only.
+fn check_cwd(spec: &ExecSpec) -> Result<(), Refusal> {
+    let workspace = &spec.workspace;
+    let in_workspace = |cwd: &&PathBuf| cwd.starts_with(&workspace.path);
+    let Some(cwd) = spec.cwd.as_ref().filter(in_workspace) else {
+        return Ok(());
+    };
+    // A link may lead to a place inside.
+    let is_missing = std::fs::symlink_metadata(cwd)
+        .is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+    if workspace.mode != WorkspaceMode::Copy && is_missing {
+        let missing = format!("working directory `{}` does not exist", cwd.display());
+        return Err(not_found(missing));
+    }
+    Ok(())
+}
+
 fn not_found(message: String) -> Refusal {
     Refusal {
         kind: RefusalKind::NotFound,
@@ -145,7 +163,6 @@ fn not_found(message: String) -> Refusal {
 
 /// Without namespaces there is no private network, no overlay, no other root.
 fn check_unisolated(spec: &ExecSpec) -> Result<(), Refusal> {
-    use crate::spec::WorkspaceMode;
     let needs_namespaces = spec.network != Network::Host
         || spec.workspace.mode != WorkspaceMode::Direct
         || spec.rootfs.is_some()

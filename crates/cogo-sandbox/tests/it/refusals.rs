@@ -66,6 +66,15 @@ fn workspaces_that_are_none() {
 }
 
 #[test]
+fn working_directories_that_are_none() {
+    let place = Place::new();
+    let mut spec = place.script("true");
+    spec.cwd = Some(place.workspace.join("nothing"));
+    let message = "nothing` does not exist";
+    expect(&refused(&place, &spec), RefusalKind::NotFound, message);
+}
+
+#[test]
 fn roots_that_are_none() {
     let place = Place::new();
     let mut spec = place.script("true");
