@@ -149,6 +149,17 @@ fn limits_below_what_can_work() {
 }
 
 #[test]
+fn a_limit_that_is_no_number_is_not_taken_for_none() {
+    let place = Place::new();
+    let mut spec = place.script("true");
+    spec.limits.cpus = Some(f64::NAN);
+    match place.try_start_as("nan", &spec, &[]) {
+        Err(StartError::State(_)) => expect_nothing(&place, "nan"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn the_least_limits_run_a_command() {
     if !has_cgroups() {
         eprintln!("skipped: no control groups for this user");
