@@ -337,6 +337,11 @@ impl ExecDir {
     }
 
     pub(crate) fn write_spec(&self, spec: &ExecSpec) -> Result<(), StateError> {
+        if spec.limits.cpus.is_some_and(f64::is_nan) {
+            // JSON has no such number: it would read as no limit.
+            let error = io::Error::new(io::ErrorKind::InvalidInput, "a limit is not a number");
+            return Err(io_error("write", &self.path.join("spec.json"), error));
+        }
         self.write_json("spec.json", spec, Durability::ProcessDeath)
     }
 

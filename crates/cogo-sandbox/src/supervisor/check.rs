@@ -1,10 +1,10 @@
 //! Whether a request can be met at all, before anything is made.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::invalid;
 use crate::cgroup::{CgroupCapabilities, CgroupVersion};
-use crate::spec::{ExecSpec, Isolation, Limits, Network};
+use crate::spec::{ExecSpec, Isolation, Limits, Network, WorkspaceMode};
 use crate::start::{Refusal, RefusalKind, Secret};
 
 /// Below this, not even a shell starts reliably.
@@ -31,6 +31,7 @@ pub(super) fn check_spec(spec: &ExecSpec, secrets: &[Secret]) -> Result<(), Refu
     check_strings(spec, secrets)?;
     check_limits(&spec.limits)?;
     check_directory(&spec.workspace.path, "workspace")?;
+    check_cwd(spec)?;
     if let Some(rootfs) = &spec.rootfs {
         check_directory(rootfs, "root file system")?;
     }
@@ -78,7 +79,7 @@ fn check_limits(limits: &Limits) -> Result<(), Refusal> {
         Err(invalid(message, "raise the limit or leave it out"))
     };
     if let Some(memory) = limits.memory.filter(|memory| *memory < MEMORY_MIN) {
-        return too_low("memory", format!("{memory} B"), format!("{MEMORY_MIN} B"));
+        return too_low("memory", size(memory), size(MEMORY_MIN));
     }
     if let Some(pids) = limits.pids.filter(|pids| *pids < PIDS_MIN) {
         return too_low("pids", pids.to_string(), PIDS_MIN.to_string());
@@ -87,11 +88,10 @@ fn check_limits(limits: &Limits) -> Result<(), Refusal> {
         return too_low("cpus", cpus.to_string(), CPUS_MIN.to_string());
     }
     if let Some(disk) = limits.disk.filter(|disk| *disk < DISK_MIN) {
-        return too_low("disk", format!("{disk} B"), format!("{DISK_MIN} B"));
+        return too_low("disk", size(disk), size(DISK_MIN));
     }
     if let Some(log) = limits.log.filter(|log| *log < crate::log::BYTES_MAX_MIN) {
-        let minimum = crate::log::BYTES_MAX_MIN;
-        return too_low("log", format!("{log} B"), format!("{minimum} B"));
+        return too_low("log", size(log), size(crate::log::BYTES_MAX_MIN));
     }
     if limits.timeout.is_some_and(|timeout| timeout.is_zero())
         || limits
@@ -104,6 +104,16 @@ fn check_limits(limits: &Limits) -> Result<(), Refusal> {
         ));
     }
     Ok(())
+}
+
+/// Exact, in the largest unit that is.
+fn size(bytes: u64) -> String {
+    const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    let whole = |(unit, _): &&(u64, &str)| bytes > 0 && bytes.is_multiple_of(*unit);
+    match UNITS.iter().find(whole) {
+        Some((unit, name)) => format!("{} {name}", bytes / unit),
+        None => format!("{bytes} B"),
+    }
 }
 
 fn check_directory(path: &Path, what: &str) -> Result<(), Refusal> {
@@ -126,6 +136,23 @@ fn check_directory(path: &Path, what: &str) -> Result<(), Refusal> {
     }
 }
 
+/// What lies elsewhere, or is made in a session's copy, is seen from inside only.
+fn check_cwd(spec: &ExecSpec) -> Result<(), Refusal> {
+    let workspace = &spec.workspace;
+    let in_workspace = |cwd: &&PathBuf| cwd.starts_with(&workspace.path);
+    let Some(cwd) = spec.cwd.as_ref().filter(in_workspace) else {
+        return Ok(());
+    };
+    // A link may lead to a place inside.
+    let is_missing = std::fs::symlink_metadata(cwd)
+        .is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+    if workspace.mode != WorkspaceMode::Copy && is_missing {
+        let missing = format!("working directory `{}` does not exist", cwd.display());
+        return Err(not_found(missing));
+    }
+    Ok(())
+}
+
 fn not_found(message: String) -> Refusal {
     Refusal {
         kind: RefusalKind::NotFound,
@@ -136,7 +163,6 @@ fn not_found(message: String) -> Refusal {
 
 /// Without namespaces there is no private network, no overlay, no other root.
 fn check_unisolated(spec: &ExecSpec) -> Result<(), Refusal> {
-    use crate::spec::WorkspaceMode;
     let needs_namespaces = spec.network != Network::Host
         || spec.workspace.mode != WorkspaceMode::Direct
         || spec.rootfs.is_some()

@@ -92,7 +92,11 @@ fn peak_memory_is_what_was_touched() {
 #[test]
 fn the_most_processes_at_once_are_counted() {
     let place = Place::new();
-    let ended = place.run_script("for i in 1 2 3 4 5; do sleep 0.2 & done; wait; sleep 0");
+    // None of them ends before all are there.
+    let ended = place.run_script(
+        "mkfifo gate; exec 3<>gate; for i in 1 2 3 4 5; do (read line) <&3 & done; \
+         for i in 1 2 3 4 5; do echo >&3; done; wait",
+    );
     ended.expect_exit(0);
     match ended.verdict.usage.pids_peak {
         // The shell, five of its children, and process 1.

@@ -166,7 +166,9 @@ fn killing_a_supervisor_while_it_starts_leaves_nothing() {
 /// Kills the first process of a program, so long after it appeared.
 fn kill_soon(program: &Path, after: Duration) {
     let victim = eventually("the supervisor appears", || {
-        executing(program).first().copied()
+        host::own_children()
+            .into_iter()
+            .find(|child| executes(*child, program))
     });
     let begin = std::time::Instant::now();
     while begin.elapsed() < after {
@@ -175,16 +177,16 @@ fn kill_soon(program: &Path, after: Duration) {
     kill_9(victim);
 }
 
+fn executes(pid: i32, program: &Path) -> bool {
+    std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == program)
+}
+
 /// Processes of a program, oldest first. One that is about to end has no program any more.
 fn executing(program: &Path) -> Vec<i32> {
-    let is_of = |process: &host::Process| {
-        let exe = std::fs::read_link(format!("/proc/{}/exe", process.pid));
-        exe.is_ok_and(|exe| exe == program)
-    };
     let mut found: Vec<_> = host::processes()
         .into_iter()
-        .filter(is_of)
         .map(|process| process.pid)
+        .filter(|pid| executes(*pid, program))
         .collect();
     found.sort_unstable();
     found
@@ -391,6 +393,8 @@ fn killing_a_session_ends_all_its_execs_as_unknown() {
     nursery.sleep.wait_for(FAMILY_SIZE);
     kill_9(keeper);
     expect_unknown(&started.exec);
+    let supervisor = started.running.supervisor_pid;
+    until("its supervisor is gone", || !host::runs(supervisor));
     expect_nothing_left(&started.exec, &nursery.sleep, "inside");
     expect_no_groups_of(&[keeper]);
     let refused = session.start_exec(&nursery.place.state, "late", &spec, &[]);

@@ -82,6 +82,22 @@ pub(crate) fn children(parent: i32) -> Vec<Process> {
     all
 }
 
+/// Ids of this process's children, found without a look at every process of the host. Empty on a
+/// kernel that does not list them.
+pub(crate) fn own_children() -> Vec<i32> {
+    let threads = fs::read_dir("/proc/self/task").expect("own threads");
+    let lists =
+        threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("children")).ok());
+    let ids = lists.flat_map(|list| {
+        let ids: Vec<i32> = list
+            .split_whitespace()
+            .filter_map(|id| id.parse().ok())
+            .collect();
+        ids
+    });
+    ids.collect()
+}
+
 /// Kills a process that is ours as a person with `kill -9` would.
 pub(crate) fn kill_9(pid: i32) {
     let pid = rustix::process::Pid::from_raw(pid).expect("a process id");

@@ -66,6 +66,15 @@ fn workspaces_that_are_none() {
 }
 
 #[test]
+fn working_directories_that_are_none() {
+    let place = Place::new();
+    let mut spec = place.script("true");
+    spec.cwd = Some(place.workspace.join("nothing"));
+    let message = "nothing` does not exist";
+    expect(&refused(&place, &spec), RefusalKind::NotFound, message);
+}
+
+#[test]
 fn roots_that_are_none() {
     let place = Place::new();
     let mut spec = place.script("true");
@@ -87,7 +96,7 @@ fn limits_below_what_can_work() {
                 memory: Some(1 << 20),
                 ..none()
             },
-            "memory limit 1048576 B is below the minimum 4194304 B",
+            "memory limit 1 MiB is below the minimum 4 MiB",
         ),
         (
             Limits {
@@ -108,14 +117,14 @@ fn limits_below_what_can_work() {
                 disk: Some(1024),
                 ..none()
             },
-            "disk limit 1024 B is below the minimum 65536 B",
+            "disk limit 1 KiB is below the minimum 64 KiB",
         ),
         (
             Limits {
-                log: Some(1024),
+                log: Some(1025),
                 ..none()
             },
-            "log limit 1024 B is below the minimum 16384 B",
+            "log limit 1025 B is below the minimum 16 KiB",
         ),
         (
             Limits {
@@ -136,6 +145,17 @@ fn limits_below_what_can_work() {
         let mut spec = place.script("true");
         spec.limits = limits;
         expect(&refused(&place, &spec), RefusalKind::Invalid, message);
+    }
+}
+
+#[test]
+fn a_limit_that_is_no_number_is_not_taken_for_none() {
+    let place = Place::new();
+    let mut spec = place.script("true");
+    spec.limits.cpus = Some(f64::NAN);
+    match place.try_start_as("nan", &spec, &[]) {
+        Err(StartError::State(_)) => expect_nothing(&place, "nan"),
+        other => panic!("{other:?}"),
     }
 }
 

@@ -147,6 +147,107 @@ fn contradictions_are_refused() {
 }
 
 #[test]
+fn options_that_exclude_each_other_are_refused() {
+    let fixture = Fixture::new();
+    for (one, other) in [("--copy", "--read-only"), ("--detach", "--log <FILE>")] {
+        let given = other.replace(" <FILE>", "=file");
+        let message = format!(
+            "error: the argument '{one}' cannot be used with '{other}'\n\n\
+             Usage: cogo run [OPTIONS] -- COMMAND...\n\nFor more information, try '--help'.\n"
+        );
+        refused(&fixture, &["run", one, &given, "--", "true"], 125, &message);
+    }
+}
+
+#[test]
+fn limits_below_what_can_work_name_the_least() {
+    let fixture = Fixture::new();
+    for (option, problem) in [
+        (
+            "--memory=1MiB",
+            "memory limit 1 MiB is below the minimum 4 MiB",
+        ),
+        (
+            "--disk=1KiB",
+            "disk limit 1 KiB is below the minimum 64 KiB",
+        ),
+        (
+            "--log-size=1KiB",
+            "log limit 1 KiB is below the minimum 16 KiB",
+        ),
+    ] {
+        let message = format!("error: {problem}\nhint: raise the limit or leave it out\n");
+        refused(&fixture, &["run", option, "--", "true"], 125, &message);
+    }
+}
+
+#[test]
+fn files_that_cannot_be_used_are_named() {
+    let fixture = Fixture::new();
+    let file = fixture.workspace().join("file");
+    std::fs::write(&file, "").unwrap();
+    let file = file.to_str().unwrap();
+    refused(
+        &fixture,
+        &["run", "-w", file, "--", "true"],
+        125,
+        &format!(
+            "error: workspace `{file}` is not a directory\n\
+             hint: change into a project's directory, or name one with --workspace\n"
+        ),
+    );
+    for (option, problem) in [
+        (
+            "--log=/nowhere/log",
+            "failed to create log file `/nowhere/log`",
+        ),
+        (
+            "--secret=A=@/nowhere",
+            "failed to read secret `A` from `/nowhere`",
+        ),
+    ] {
+        let message = format!("error: {problem}: No such file or directory (os error 2)\n");
+        refused(&fixture, &["run", option, "--", "true"], 125, &message);
+    }
+}
+
+#[test]
+fn an_empty_command_is_refused() {
+    refused(
+        &Fixture::new(),
+        &["run", "--", ""],
+        125,
+        "error: the command is an empty string\nhint: name a program to run\n",
+    );
+}
+
+#[test]
+fn an_unknown_signal_is_refused() {
+    refused(
+        &Fixture::new(),
+        &["kill", "--signal", "BOGUS", "last"],
+        2,
+        "error: invalid value 'BOGUS' for '--signal <SIGNAL>': not a signal; write a name such as \
+         INT, or a number\n\nFor more information, try '--help'.\n",
+    );
+}
+
+#[test]
+fn no_isolation_has_no_copy() {
+    let ran = finish(&mut Fixture::new().cogo(["run", "--isolation=none", "--copy", "--", "true"]));
+    assert_eq!(ran.code, Some(125));
+    assert!(
+        ran.stderr
+            .starts_with("error: isolation `none` runs on the host itself: "),
+        "{ran:?}"
+    );
+    assert!(
+        ran.stderr.contains("\nhint: use isolation `standard`"),
+        "{ran:?}"
+    );
+}
+
+#[test]
 fn an_allow_list_is_checked_before_the_start() {
     let ran =
         finish(&mut Fixture::new().cogo(["run", "--net-allow", "https://x.org/", "--", "true"]));
