@@ -30,7 +30,7 @@ const SETTINGS: [&str; 10] = [
 #[derive(Debug)]
 struct Machine {
     settings: Vec<Option<String>>,
-    mounts: String,
+    mounts: Vec<String>,
     /// Start of the machine by its clock: it changes when the clock is set.
     started_at: SystemTime,
 }
@@ -44,7 +44,7 @@ impl Machine {
                 .iter()
                 .map(|path| fs::read_to_string(path).ok())
                 .collect(),
-            mounts: host::mounts(),
+            mounts: mounts(),
             started_at: SystemTime::now() - uptime,
         }
     }
@@ -65,6 +65,19 @@ impl Machine {
     }
 }
 
+/// What is mounted where attempts would mount, move or share something. Elsewhere others may be
+/// at work.
+fn mounts() -> Vec<String> {
+    const PLACES: [&str; 5] = ["/", "/etc", "/proc", "/tmp", "/tmp/cgroup"];
+    let all = host::mounts();
+    let at_place = |line: &&str| {
+        line.split(' ')
+            .nth(4)
+            .is_some_and(|at| PLACES.contains(&at))
+    };
+    all.lines().filter(at_place).map(str::to_owned).collect()
+}
+
 /// Makes one attempt inside, looks at the machine, and makes the control.
 fn check(attempt: &str, errors: &[&str], control: Control) {
     let Some(arena) = Arena::new() else {
@@ -74,6 +87,9 @@ fn check(attempt: &str, errors: &[&str], control: Control) {
     arena.expect_refused(attempt, errors);
     before.expect_unchanged();
     arena.check_control(attempt, control);
+    if control != MACHINE {
+        arena.show_peer(attempt);
+    }
 }
 
 /// One test for each: its name, the attempt, the errors that refuse it, the control.

@@ -337,6 +337,19 @@ fn a_request_cannot_name_another_host_to_the_server() {
     server.join().expect("a server");
 }
 
+/// Connections that say nothing take up all the proxy's places; the verdict does not wait.
+#[test]
+fn holding_the_proxys_places_delays_no_verdict() {
+    let Some(arena) = Arena::new() else {
+        return;
+    };
+    let mut spec = arena.spec("hold-proxy 1000");
+    spec.network = Network::Allow(vec!["example.com".to_owned()]);
+    let ended = arena.place.run(&spec);
+    assert_eq!(ended.expect_exit(0).text(), "holding 1000");
+    assert_eq!(ended.verdict.survivors, 0);
+}
+
 /// The first message of a TLS connection to a server of that name.
 fn client_hello(name: &str) -> Vec<u8> {
     let with_length = |bytes: &[u8], width: usize| {
