@@ -115,7 +115,7 @@ fn a_path_shown_read_only_stays_as_it_is() {
     fs::create_dir(&shown).expect("a folder");
     open_tree(&shown);
     check_changes(&arena, &shown, |spec| {
-        spec.read_only_paths.push(shown.clone())
+        spec.read_only_paths.push(shown.clone());
     });
 }
 
@@ -282,7 +282,7 @@ fn files_are_not_linked_or_moved_across_mounts() {
     for attempt in [
         format!("link {file} linked"),
         format!("rename {file} moved"),
-        format!("link /proc/self/cwd/../shown/file linked"),
+        "link /proc/self/cwd/../shown/file linked".to_owned(),
         "link /etc/passwd passwd".to_owned(),
         "rename /etc/passwd passwd".to_owned(),
     ] {

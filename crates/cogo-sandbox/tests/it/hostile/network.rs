@@ -204,8 +204,13 @@ fn addresses_and_routes_cannot_be_changed() {
 
 /// A command that sends these, one after the other, to its proxy.
 fn ask(arena: &Arena, allowed: &str, messages: &[&[u8]]) -> ExecSpec {
-    let hex = |bytes: &&[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    let messages: Vec<String> = messages.iter().map(hex).collect();
+    let hex = |byte: &u8| {
+        [byte >> 4, byte & 15].map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)]))
+    };
+    let messages: Vec<String> = messages
+        .iter()
+        .map(|bytes| bytes.iter().flat_map(hex).collect())
+        .collect();
     let words = std::iter::once("ask-proxy").chain(messages.iter().map(String::as_str));
     let mut spec = arena.spec_of(words);
     spec.network = Network::Allow(vec![allowed.to_owned()]);
