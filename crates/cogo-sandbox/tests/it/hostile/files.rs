@@ -5,6 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use cogo_sandbox::spec::{ExecSpec, WorkspaceMode};
+use cogo_sandbox::start::Start;
 use cogo_sandbox::verdict::Outcome;
 
 use super::attempt::Control::{Free, FreeAsRoot};
@@ -422,5 +423,43 @@ fn no_setuid_file_is_left_on_the_host() {
         for (path, ..) in made {
             fs::remove_file(path).expect("a removal");
         }
+    }
+}
+
+/// The root file system comes from elsewhere, as an image does. While a sandbox is built, its
+/// links must not lead to the host.
+#[test]
+fn links_in_a_root_file_system_lead_nowhere() {
+    let Some(arena) = Arena::new() else {
+        return;
+    };
+    // Not in `/tmp`, which is the one place of the host that is out of sight at that time.
+    let folder = tempfile::tempdir_in("/var/tmp").expect("a folder");
+    let planted = folder.path().join("planted");
+    let rootfs = folder.path().join("rootfs");
+    let everyone = fs::Permissions::from_mode(0o777);
+    for path in [folder.path(), &planted, &rootfs, &rootfs.join("opt")] {
+        let _ = fs::create_dir(path);
+        fs::set_permissions(path, everyone.clone()).expect("a mode");
+    }
+    symlink(&planted, rootfs.join("opt/link")).expect("a link");
+    for (link, home) in [
+        ("var", "/home/somebody"),
+        ("none", "/opt/link"),
+        ("none", "/opt/link/deep/home"),
+        (".overlay", "/home/somebody"),
+    ] {
+        symlink(&planted, rootfs.join(link)).expect("a link");
+        let mut spec = arena.spec("list /");
+        spec.rootfs = Some(rootfs.clone());
+        spec.home = home.into();
+        spec.workspace.mode = WorkspaceMode::Copy;
+        spec.limits.disk = Some(16 << 20);
+        // Whether it starts or is refused, nothing may appear outside.
+        if let Ok(Start::Running(mut started)) = arena.place.try_start(&spec, &[]) {
+            started.reap().expect("a supervisor");
+        }
+        assert_eq!(everything(&planted), [], "through {link} and {home}");
+        fs::remove_file(rootfs.join(link)).expect("a removal");
     }
 }
