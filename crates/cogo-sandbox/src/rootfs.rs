@@ -34,7 +34,7 @@ mod compression;
 mod digest;
 mod error;
 mod image;
-mod removal;
+pub(crate) mod removal;
 mod store;
 #[cfg(test)]
 mod tests;

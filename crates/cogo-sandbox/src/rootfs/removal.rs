@@ -5,7 +5,9 @@ use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fstat, openat, statat, unlinkat};
+use rustix::fs::{
+    AtFlags, Dir, FileType, Mode, OFlags, chmodat, fchmod, fstat, openat, statat, unlinkat,
+};
 use rustix::io::Errno;
 use rustix::path::Arg;
 
@@ -34,7 +36,7 @@ struct Level {
 }
 
 /// Removes whatever has this name, with all that is in it. Nothing there is fine.
-pub(super) fn remove(parent: impl AsFd, name: impl Arg + Copy) -> io::Result<()> {
+pub(crate) fn remove(parent: impl AsFd, name: impl Arg + Copy) -> io::Result<()> {
     let parent = parent.as_fd();
     match unlinkat(parent, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => return Ok(()),
@@ -55,7 +57,7 @@ pub(super) fn clear(parent: impl AsFd, name: impl Arg, kept: &mut Kept) -> io::R
             .last_mut()
             .map_or(&mut top, |level| &mut level.directories);
         if let Some(name) = directories.pop() {
-            let next = openat(&current, &name, DIRECTORY, Mode::empty())?;
+            let next = open_owned(&current, &name)?;
             let directories = unlink_files(&next, kept)?;
             levels.push(Level {
                 name,
@@ -78,6 +80,23 @@ pub(super) fn clear(parent: impl AsFd, name: impl Arg, kept: &mut Kept) -> io::R
             return Ok(());
         }
     }
+}
+
+/// Opens a directory to empty it. Whoever filled it may have closed it to its owner.
+fn open_owned(parent: &OwnedFd, name: &CString) -> io::Result<OwnedFd> {
+    let usable = Mode::RWXU;
+    let opened = match openat(parent, name, DIRECTORY, Mode::empty()) {
+        Err(Errno::ACCESS) => {
+            chmodat(parent, name, usable, AtFlags::empty())?;
+            openat(parent, name, DIRECTORY, Mode::empty())?
+        }
+        other => other?,
+    };
+    if !Mode::from_raw_mode(fstat(&opened)?.st_mode).contains(usable) {
+        // Not ours to change means that somebody else's rights decide, as root's do.
+        let _ = fchmod(&opened, usable);
+    }
+    Ok(opened)
 }
 
 fn remove_empty(parent: &OwnedFd, name: &CString, inode: u64, kept: &Kept) -> io::Result<()> {
@@ -170,6 +189,20 @@ mod tests {
         fs::write(temp.path().join("new"), "").unwrap();
         clear(CWD, temp.path(), &mut kept).unwrap();
         assert!(temp.path().join("new").exists());
+    }
+
+    #[test]
+    fn closed_directories_are_removed_by_their_owner() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let temp = tempfile::tempdir().unwrap();
+        let tree = temp.path().join("tree");
+        fs::create_dir_all(tree.join("a/b/c")).unwrap();
+        fs::write(tree.join("a/b/file"), "").unwrap();
+        for (name, mode) in [("a/b/c", 0), ("a/b", 0o500), ("a", 0)] {
+            fs::set_permissions(tree.join(name), fs::Permissions::from_mode(mode)).unwrap();
+        }
+        remove(CWD, tree.as_path()).unwrap();
+        assert!(!tree.exists());
     }
 
     #[test]

@@ -231,7 +231,8 @@ pub(super) fn has_overlay(exec: &ExecDir) -> bool {
 /// Throws the changes of a copied workspace away.
 pub(super) fn remove_overlay(exec: &ExecDir) {
     if has_overlay(exec) {
-        let _ = std::fs::remove_dir_all(overlay_dir(exec));
+        // Its content is the command's, so it may be of any depth and closed to us.
+        let _ = crate::rootfs::removal::remove(rustix::fs::CWD, &*overlay_dir(exec));
     }
 }
 
