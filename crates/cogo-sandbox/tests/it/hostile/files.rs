@@ -10,6 +10,7 @@ use cogo_sandbox::verdict::Outcome;
 
 use super::attempt::Control::{Free, FreeAsRoot};
 use super::attempt::{Arena, expect_refused};
+use crate::fixture::ended;
 
 /// A file beside the workspace, which no sandbox is shown.
 fn secret(arena: &Arena) -> PathBuf {
@@ -192,6 +193,23 @@ fn throwing_a_copy_away_follows_no_links() {
     place.run(&spec).expect_exit(0);
     assert_eq!(fs::read(kept.join("file")).expect("a file"), b"kept");
     assert_eq!(everything(&place.workspace), []);
+}
+
+/// Trees that a simple removal does not get through would stay on the host's disk.
+#[test]
+fn a_copy_is_thrown_away_however_deep_or_closed() {
+    let Some(arena) = Arena::new() else {
+        return;
+    };
+    let mut spec = arena.spec("nest 1200");
+    spec.workspace.mode = WorkspaceMode::Copy;
+    let Start::Running(mut started) = arena.place.try_start(&spec, &[]).expect("a start") else {
+        panic!("not started");
+    };
+    let overlay = started.exec.path().join("overlay");
+    assert_eq!(ended(&started.exec).expect_exit(0).text(), "nested");
+    started.reap().expect("a supervisor");
+    assert!(!overlay.exists(), "{:?}", everything(&overlay).len());
 }
 
 #[test]

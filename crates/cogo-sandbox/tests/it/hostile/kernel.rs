@@ -246,6 +246,15 @@ fn devices_that_show_the_machine_are_absent() {
     arena.check_control("read /dev/kmsg", FreeAsRootUnlessForbidden);
 }
 
+/// Whoever starts cogo may have a terminal; without one of its own, an exec has none.
+#[test]
+fn the_callers_terminal_is_out_of_reach() {
+    let Some(arena) = Arena::new() else {
+        return;
+    };
+    arena.expect_refused("read /dev/tty", &["ENXIO"]);
+}
+
 #[test]
 fn sys_is_empty_and_shows_no_cgroups() {
     let Some(arena) = Arena::new() else {
