@@ -419,18 +419,22 @@ fn no_setuid_file_is_left_on_the_host() {
         return;
     };
     let is_setuid = |(_, mode, _, _): &(PathBuf, u32, i64, Vec<u8>)| mode & libc::S_ISUID != 0;
-    for way in [
+    let older: &[&str] = if cfg!(target_arch = "x86_64") {
+        &["open", "creat"]
+    } else {
+        &[]
+    };
+    let newer = [
         "chmod",
         "fchmod",
         "fchmodat",
         "fchmodat2",
-        "open",
         "openat",
         "openat2",
-        "creat",
         "mknod",
         "tmpfile",
-    ] {
+    ];
+    for way in newer.iter().chain(older) {
         let attempt = format!("make-setuid {way}");
         arena.expect_refused(&attempt, &["EPERM", "ENOSYS"]);
         let made = everything(&arena.place.workspace);

@@ -143,17 +143,21 @@ refused! {
     adjust_the_clock: "adjtimex" ["EPERM"], MACHINE;
     change_the_host_name: "sethostname" ["EPERM"], Bwrap;
     change_the_domain_name: "setdomainname" ["EPERM"], Bwrap;
-    io_ports: "io-ports" ["EPERM"], FreeAsRootUnlessForbidden;
-    sixteen_bit_segments: "modify-ldt" ["ENOSYS"], FreeUnlessForbidden;
     decide_on_file_accesses: "fanotify" ["EPERM"], FreeAsRoot;
     compare_kernel_objects: "kcmp" ["EPERM"], FreeUnlessForbidden;
     secret_memory: "memfd-secret" ["ENOSYS"], FreeUnlessForbidden;
     executable_data: "readable-is-executable" ["EPERM"], Free;
-    x32_calls: "x32" ["ENOSYS"], FreeUnlessForbidden;
     open_a_file_by_handle: "open-by-handle" ["EPERM"], FreeAsRoot;
     file_capabilities: "file-capability" ["EPERM"], FreeAsRoot;
     trusted_attributes: "trusted-attribute" ["EPERM"], FreeAsRootUnlessForbidden;
     give_a_file_away: "chown 12345" ["EPERM", "EINVAL"], FreeAsRoot;
+}
+
+#[cfg(target_arch = "x86_64")]
+refused! {
+    io_ports: "io-ports" ["EPERM"], FreeAsRootUnlessForbidden;
+    sixteen_bit_segments: "modify-ldt" ["ENOSYS"], FreeUnlessForbidden;
+    x32_calls: "x32" ["ENOSYS"], FreeUnlessForbidden;
 }
 
 #[test]
