@@ -157,6 +157,11 @@ fn make_directory(place: &Path) -> io::Result<()> {
     if place.as_os_str().is_empty() {
         return Ok(());
     }
+    // Relative places are those of a root that is not `/` yet. An imported tree may have links
+    // in it, and until then they lead to the host.
+    if place.is_relative() && place.ancestors().any(Path::is_symlink) {
+        return Err(io::Error::from_raw_os_error(libc::ELOOP));
+    }
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o755)
@@ -191,6 +196,10 @@ fn mount_scratch(home: &Path, size: u64) -> Step<()> {
         .iter()
         .map(|(name, place, mode)| (*name, Path::new(*place), *mode));
     for (name, place, mode) in places.chain([home_entry]) {
+        if name == "var-tmp" && place.is_symlink() {
+            // An image's own, to some other place in it.
+            continue;
+        }
         let source = Path::new(SCRATCH_STAND).join(name);
         fs::DirBuilder::new()
             .create(&source)

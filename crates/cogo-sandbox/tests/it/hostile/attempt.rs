@@ -46,6 +46,15 @@ pub(super) enum Control {
     Absent(&'static str),
 }
 
+/// A sandbox of `bwrap`'s.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Peer {
+    /// As it is meant to be used.
+    NoCapabilities,
+    /// With all of them, over its own namespaces.
+    AllCapabilities,
+}
+
 impl Arena {
     /// `None`, with a line that says so, where there is no C compiler.
     pub(super) fn new() -> Option<Self> {
@@ -70,7 +79,7 @@ impl Arena {
     /// A spec that makes an attempt in the strongest sandbox there is. Its name and arguments
     /// are separated by spaces.
     pub(super) fn spec(&self, attempt: &str) -> ExecSpec {
-        self.spec_of(attempt.split_whitespace())
+        self.spec_of(words(attempt))
     }
 
     /// As [`Self::spec`], for arguments of any kind.
@@ -106,19 +115,22 @@ impl Arena {
     pub(super) fn outside(&self, attempt: &str) -> String {
         let mut command = Command::new(self.program);
         command
-            .args(attempt.split_whitespace())
+            .args(words(attempt))
             .current_dir(&self.place.workspace)
             .stdin(Stdio::null());
         text_of(&command.output().expect("a run"))
     }
 
-    /// Makes an attempt in a sandbox of `bwrap`'s, with all capabilities in it. `None` where that
-    /// cannot be had.
-    pub(super) fn in_bwrap(&self, attempt: &str) -> Option<String> {
+    /// Makes an attempt in a sandbox of `bwrap`'s. `None` where that cannot be had.
+    fn in_bwrap(&self, attempt: &str, peer: Peer) -> Option<String> {
         let run = |argv: &[&str]| {
             let mut command = Command::new("bwrap");
+            command.args(["--unshare-all", "--unshare-user"]);
+            if peer == Peer::AllCapabilities {
+                // As user 0 of its namespace a program keeps them when it is executed.
+                command.args(["--uid", "0", "--gid", "0", "--cap-add", "ALL"]);
+            }
             command
-                .args(["--unshare-all", "--unshare-user", "--cap-add", "ALL"])
                 .args(["--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev"])
                 .args(["--tmpfs", "/tmp", "--ro-bind"])
                 .args([self.program, self.program])
@@ -127,21 +139,15 @@ impl Arena {
                 .stdin(Stdio::null());
             command.output()
         };
-        match run(&["true"]) {
-            Ok(output) if output.status.success() => {}
-            Ok(output) => {
-                let errors = String::from_utf8_lossy(&output.stderr);
-                println!("no control: bwrap cannot run here: {errors}");
-                return None;
+        let problem = match run(&["true"]) {
+            Ok(output) if output.status.success() => {
+                return Some(text_of(&run(&self.argv(words(attempt))).expect("a run")));
             }
-            Err(error) => {
-                println!("no control: bwrap cannot run here: {error}");
-                return None;
-            }
-        }
-        Some(text_of(
-            &run(&self.argv(attempt.split_whitespace())).expect("a run"),
-        ))
+            Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
+            Err(error) => error.to_string(),
+        };
+        println!("bwrap cannot run here: {problem}");
+        None
     }
 
     /// Fails if the attempt turns out to be one that cannot succeed anywhere.
@@ -160,7 +166,7 @@ impl Arena {
                 println!("no control: {reason}");
                 return;
             }
-            Control::Bwrap => match self.in_bwrap(attempt) {
+            Control::Bwrap => match self.in_bwrap(attempt, Peer::AllCapabilities) {
                 Some(text) => text,
                 None => return,
             },
@@ -183,6 +189,19 @@ impl Arena {
             "`{attempt}` cannot succeed ({control:?}): {text}"
         );
     }
+
+    /// Shows how the attempt fares in a usual sandbox of `bwrap`'s. For readers: what a peer
+    /// refuses is no business of a test.
+    pub(super) fn show_peer(&self, attempt: &str) {
+        if let Some(text) = self.in_bwrap(attempt, Peer::NoCapabilities) {
+            println!("bwrap: {text}");
+        }
+    }
+}
+
+/// Name and arguments of an attempt.
+fn words(attempt: &str) -> impl Iterator<Item = &str> {
+    attempt.split_whitespace()
 }
 
 /// Fails unless an attempt says that it was refused with one of these errors, and the verdict is

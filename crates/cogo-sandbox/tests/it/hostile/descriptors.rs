@@ -174,7 +174,7 @@ fn check_files_of_another_exec(above: bool, mode: WorkspaceMode, through_read_on
         let mut spec = arena.spec(attempt);
         spec.workspace.mode = mode;
         if above {
-            spec.workspace.path = place.outside().to_owned();
+            place.outside().clone_into(&mut spec.workspace.path);
         }
         if through_read_only_path {
             spec.read_only_paths.push(place.outside().to_owned());

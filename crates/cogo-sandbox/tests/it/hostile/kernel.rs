@@ -30,7 +30,7 @@ const SETTINGS: [&str; 10] = [
 #[derive(Debug)]
 struct Machine {
     settings: Vec<Option<String>>,
-    mounts: String,
+    mounts: Vec<String>,
     /// Start of the machine by its clock: it changes when the clock is set.
     started_at: SystemTime,
 }
@@ -44,7 +44,7 @@ impl Machine {
                 .iter()
                 .map(|path| fs::read_to_string(path).ok())
                 .collect(),
-            mounts: host::mounts(),
+            mounts: mounts(),
             started_at: SystemTime::now() - uptime,
         }
     }
@@ -65,6 +65,19 @@ impl Machine {
     }
 }
 
+/// What is mounted where attempts would mount, move or share something. Elsewhere others may be
+/// at work.
+fn mounts() -> Vec<String> {
+    const PLACES: [&str; 5] = ["/", "/etc", "/proc", "/tmp", "/tmp/cgroup"];
+    let all = host::mounts();
+    let at_place = |line: &&str| {
+        line.split(' ')
+            .nth(4)
+            .is_some_and(|at| PLACES.contains(&at))
+    };
+    all.lines().filter(at_place).map(str::to_owned).collect()
+}
+
 /// Makes one attempt inside, looks at the machine, and makes the control.
 fn check(attempt: &str, errors: &[&str], control: Control) {
     let Some(arena) = Arena::new() else {
@@ -74,6 +87,9 @@ fn check(attempt: &str, errors: &[&str], control: Control) {
     arena.expect_refused(attempt, errors);
     before.expect_unchanged();
     arena.check_control(attempt, control);
+    if control != MACHINE {
+        arena.show_peer(attempt);
+    }
 }
 
 /// One test for each: its name, the attempt, the errors that refuse it, the control.
@@ -127,17 +143,21 @@ refused! {
     adjust_the_clock: "adjtimex" ["EPERM"], MACHINE;
     change_the_host_name: "sethostname" ["EPERM"], Bwrap;
     change_the_domain_name: "setdomainname" ["EPERM"], Bwrap;
-    io_ports: "io-ports" ["EPERM"], FreeAsRootUnlessForbidden;
-    sixteen_bit_segments: "modify-ldt" ["ENOSYS"], FreeUnlessForbidden;
     decide_on_file_accesses: "fanotify" ["EPERM"], FreeAsRoot;
     compare_kernel_objects: "kcmp" ["EPERM"], FreeUnlessForbidden;
     secret_memory: "memfd-secret" ["ENOSYS"], FreeUnlessForbidden;
     executable_data: "readable-is-executable" ["EPERM"], Free;
-    x32_calls: "x32" ["ENOSYS"], FreeUnlessForbidden;
     open_a_file_by_handle: "open-by-handle" ["EPERM"], FreeAsRoot;
     file_capabilities: "file-capability" ["EPERM"], FreeAsRoot;
     trusted_attributes: "trusted-attribute" ["EPERM"], FreeAsRootUnlessForbidden;
     give_a_file_away: "chown 12345" ["EPERM", "EINVAL"], FreeAsRoot;
+}
+
+#[cfg(target_arch = "x86_64")]
+refused! {
+    io_ports: "io-ports" ["EPERM"], FreeAsRootUnlessForbidden;
+    sixteen_bit_segments: "modify-ldt" ["ENOSYS"], FreeUnlessForbidden;
+    x32_calls: "x32" ["ENOSYS"], FreeUnlessForbidden;
 }
 
 #[test]
@@ -228,6 +248,15 @@ fn devices_that_show_the_machine_are_absent() {
         arena.expect_refused(&format!("read {path}"), &["ENOENT"]);
     }
     arena.check_control("read /dev/kmsg", FreeAsRootUnlessForbidden);
+}
+
+/// Whoever starts cogo may have a terminal; without one of its own, an exec has none.
+#[test]
+fn the_callers_terminal_is_out_of_reach() {
+    let Some(arena) = Arena::new() else {
+        return;
+    };
+    arena.expect_refused("read /dev/tty", &["ENXIO"]);
 }
 
 #[test]

@@ -204,8 +204,13 @@ fn addresses_and_routes_cannot_be_changed() {
 
 /// A command that sends these, one after the other, to its proxy.
 fn ask(arena: &Arena, allowed: &str, messages: &[&[u8]]) -> ExecSpec {
-    let hex = |bytes: &&[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    let messages: Vec<String> = messages.iter().map(hex).collect();
+    let hex = |byte: &u8| {
+        [byte >> 4, byte & 15].map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)]))
+    };
+    let messages: Vec<String> = messages
+        .iter()
+        .map(|bytes| bytes.iter().flat_map(hex).collect())
+        .collect();
     let words = std::iter::once("ask-proxy").chain(messages.iter().map(String::as_str));
     let mut spec = arena.spec_of(words);
     spec.network = Network::Allow(vec![allowed.to_owned()]);
@@ -335,6 +340,19 @@ fn a_request_cannot_name_another_host_to_the_server() {
     let ended = arena.place.run(&run(&format!("localhost:{port}")));
     assert_eq!(ended.expect_exit(0).text(), "HTTP/1.1 200 OK");
     server.join().expect("a server");
+}
+
+/// Connections that say nothing take up all the proxy's places; the verdict does not wait.
+#[test]
+fn holding_the_proxys_places_delays_no_verdict() {
+    let Some(arena) = Arena::new() else {
+        return;
+    };
+    let mut spec = arena.spec("hold-proxy 1000");
+    spec.network = Network::Allow(vec!["example.com".to_owned()]);
+    let ended = arena.place.run(&spec);
+    assert_eq!(ended.expect_exit(0).text(), "holding 1000");
+    assert_eq!(ended.verdict.survivors, 0);
 }
 
 /// The first message of a TLS connection to a server of that name.

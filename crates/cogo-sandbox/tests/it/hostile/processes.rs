@@ -11,7 +11,7 @@ use cogo_sandbox::verdict::{ExitStatus, Incident, Outcome, TimeoutClock};
 use super::attempt::Control::{
     Absent, Free, FreeAsRoot, FreeAsRootUnlessForbidden, FreeUnlessForbidden,
 };
-use super::attempt::{Arena, Control};
+use super::attempt::{Arena, Control, expect_refused};
 use crate::fixture::has_cgroups;
 use crate::host;
 
@@ -175,6 +175,22 @@ fn kill_minus_one_stays_inside() {
 }
 
 #[test]
+fn memory_that_processes_of_the_host_share() {
+    let Some(arena) = Arena::new() else {
+        return;
+    };
+    let key = std::process::id();
+    let made = arena.outside(&format!("make-segment {key}"));
+    let attempt = format!("shared-segment {key}");
+    let inside = arena.inside(&attempt);
+    let outside = arena.outside(&attempt);
+    arena.outside(&format!("remove-segment {key}"));
+    assert!(made.starts_with("REACHED"), "{made}");
+    expect_refused(&inside, &["ENOENT"]);
+    assert!(outside.starts_with("REACHED"), "{outside}");
+}
+
+#[test]
 fn no_signal_from_inside_touches_process_1() {
     let Some(arena) = Arena::new() else {
         return;
@@ -299,7 +315,7 @@ fn a_setuid_program_gives_nothing() {
     let mut spec = arena.spec("be-root");
     spec.argv[0] = program.to_str().expect("UTF-8").to_owned();
     spec.read_only_paths.push(program.clone());
-    super::attempt::expect_refused(&place.run(&spec), &["EPERM"]);
+    expect_refused(&place.run(&spec), &["EPERM"]);
 
     let outside = Command::new(&program)
         .arg("be-root")

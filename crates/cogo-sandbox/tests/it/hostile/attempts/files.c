@@ -87,6 +87,19 @@ static int attempt_list(int argc, char **argv) {
     return refused();
 }
 
+/* Not an attempt: directories in each other, and one that nobody may enter. */
+static int nest(int argc, char **argv) {
+    if (mkdir("closed", 0700) || mkdir("closed/in", 0700) || mkdir("closed/in/deep", 0700))
+        return unclear("directory");
+    if (chmod("closed/in", 0500) || chmod("closed", 0))
+        return unclear("mode");
+    for (int depth = 0; depth < number(argv[0]); depth++)
+        if (mkdir("d", 0700) || chdir("d"))
+            return unclear("nesting");
+    printf("nested\n");
+    return 0;
+}
+
 static int crash(int argc, char **argv) {
     struct rlimit most;
     getrlimit(RLIMIT_CORE, &most);
@@ -111,6 +124,7 @@ static const struct attempt files[] = {
     {"leave-removed-directory", attempt_leave_removed_directory},
     {"leave-moved-directory", attempt_leave_moved_directory},
     {"list", attempt_list},
+    {"nest", nest},
     {"crash", crash},
     {NULL, NULL},
 };

@@ -7,13 +7,15 @@
 #include <linux/reboot.h>
 #include <linux/userfaultfd.h>
 #include <sys/fanotify.h>
-#include <sys/io.h>
 #include <sys/klog.h>
 #include <sys/personality.h>
 #include <sys/quota.h>
 #include <sys/swap.h>
 #include <sys/xattr.h>
 #include <termios.h>
+#ifdef __x86_64__
+#include <sys/io.h>
+#endif
 
 static int attempt_mount(int argc, char **argv) {
     return result(mount("tmpfs", "/tmp", "tmpfs", 0, NULL));
@@ -204,17 +206,6 @@ static int attempt_read_hostname(int argc, char **argv) {
     return reached("%s", name);
 }
 
-static int attempt_io_ports(int argc, char **argv) {
-    if (iopl(3) == 0)
-        return reached("iopl");
-    return result(ioperm(0x80, 1, 1));
-}
-
-static int attempt_modify_ldt(int argc, char **argv) {
-    char table[64];
-    return result(syscall(SYS_modify_ldt, 0, table, sizeof table));
-}
-
 static int attempt_fanotify(int argc, char **argv) {
     return result(syscall(SYS_fanotify_init, FAN_CLASS_CONTENT, O_RDONLY));
 }
@@ -236,6 +227,18 @@ static int attempt_no_randomization(int argc, char **argv) {
     return result(personality(ADDR_NO_RANDOMIZE));
 }
 
+#ifdef __x86_64__
+static int attempt_io_ports(int argc, char **argv) {
+    if (iopl(3) == 0)
+        return reached("iopl");
+    return result(ioperm(0x80, 1, 1));
+}
+
+static int attempt_modify_ldt(int argc, char **argv) {
+    char table[64];
+    return result(syscall(SYS_modify_ldt, 0, table, sizeof table));
+}
+
 /* x32: the same calls under other numbers. */
 static int attempt_x32(int argc, char **argv) {
     return result(syscall(0x40000000 | SYS_unshare, CLONE_NEWUSER));
@@ -243,15 +246,11 @@ static int attempt_x32(int argc, char **argv) {
 
 /* i386: other numbers through another door. 20 is getpid there. */
 static int attempt_i386(int argc, char **argv) {
-#ifdef __x86_64__
     long status = 20;
     __asm__ volatile("int $0x80" : "+a"(status) : : "memory", "r8", "r9", "r10", "r11");
     return reached("getpid said %ld", status);
-#else
-    errno = ENOSYS;
-    return unclear("architecture");
-#endif
 }
+#endif
 
 static int attempt_type_into_terminal(int argc, char **argv) {
     return result(ioctl(0, TIOCSTI, "x"));
@@ -331,12 +330,8 @@ static int attempt_make_setuid(int argc, char **argv) {
         return result(fchmodat(AT_FDCWD, "suid", 04755, 0));
     if (strcmp(way, "fchmodat2") == 0)
         return result(syscall(452, AT_FDCWD, "suid", 04755, 0));
-    if (strcmp(way, "open") == 0)
-        return result(syscall(SYS_open, "suid-open", O_CREAT | O_WRONLY, 04755));
     if (strcmp(way, "openat") == 0)
         return result(openat(AT_FDCWD, "suid-openat", O_CREAT | O_WRONLY, 04755));
-    if (strcmp(way, "creat") == 0)
-        return result(syscall(SYS_creat, "suid-creat", 04755));
     if (strcmp(way, "mknod") == 0)
         return result(mknod("suid-mknod", S_IFREG | 04755, 0));
     if (strcmp(way, "tmpfile") == 0) {
@@ -351,8 +346,12 @@ static int attempt_make_setuid(int argc, char **argv) {
         struct { uint64_t flags, mode, resolve; } how = {O_CREAT | O_WRONLY, 04755, 0};
         return result(syscall(SYS_openat2, AT_FDCWD, "suid-openat2", &how, sizeof how));
     }
-    if (strcmp(way, "io_uring") == 0)
-        return attempt_io_uring(0, NULL);
+#ifdef __x86_64__
+    if (strcmp(way, "open") == 0)
+        return result(syscall(SYS_open, "suid-open", O_CREAT | O_WRONLY, 04755));
+    if (strcmp(way, "creat") == 0)
+        return result(syscall(SYS_creat, "suid-creat", 04755));
+#endif
     return unclear("unknown way");
 }
 
@@ -395,15 +394,17 @@ static const struct attempt kernel[] = {
     {"sethostname", attempt_sethostname},
     {"setdomainname", attempt_setdomainname},
     {"read-hostname", attempt_read_hostname},
-    {"io-ports", attempt_io_ports},
-    {"modify-ldt", attempt_modify_ldt},
     {"fanotify", attempt_fanotify},
     {"kcmp", attempt_kcmp},
     {"memfd-secret", attempt_memfd_secret},
     {"readable-is-executable", attempt_readable_is_executable},
     {"no-randomization", attempt_no_randomization},
+#ifdef __x86_64__
+    {"io-ports", attempt_io_ports},
+    {"modify-ldt", attempt_modify_ldt},
     {"x32", attempt_x32},
     {"i386", attempt_i386},
+#endif
     {"type-into-terminal", attempt_type_into_terminal},
     {"console-paste", attempt_console_paste},
     {"line-discipline", attempt_line_discipline},

@@ -137,6 +137,26 @@ static int ask_proxy(int argc, char **argv) {
     return 0;
 }
 
+/* Not an attempt: connects to the proxy and keeps silent, as often as asked for. */
+static int hold_proxy(int argc, char **argv) {
+    struct sockaddr_storage address;
+    socklen_t length = address_of("127.0.0.1", 3128, &address);
+    struct rlimit limit;
+    getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    for (int count = 0; count < number(argv[0]); count++) {
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        if (fd < 0)
+            return unclear("socket");
+        /* What the backlog does not hold stays under way. */
+        if (connect(fd, (void *)&address, length) && errno != EINPROGRESS)
+            return unclear("connect");
+    }
+    printf("holding %s\n", argv[0]);
+    return 0;
+}
+
 static const struct attempt network[] = {
     {"tcp", attempt_tcp},
     {"udp", attempt_udp},
@@ -149,5 +169,6 @@ static const struct attempt network[] = {
     {"audit", attempt_audit},
     {"add-address", attempt_add_address},
     {"ask-proxy", ask_proxy},
+    {"hold-proxy", hold_proxy},
     {NULL, NULL},
 };

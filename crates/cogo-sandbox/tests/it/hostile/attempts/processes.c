@@ -1,6 +1,7 @@
 /* Processes outside, process 1, and ways to outlive or outgrow the exec. */
 #include <linux/sched.h>
 #include <sys/sendfile.h>
+#include <sys/shm.h>
 
 static const char SECRET[] = "the-victims-secret";
 
@@ -302,6 +303,19 @@ static int fork_bomb(int argc, char **argv) {
     return refused();
 }
 
+static int attempt_shared_segment(int argc, char **argv) {
+    return result(shmget(number(argv[0]), 0, 0));
+}
+
+/* Not an attempt: makes a segment that the host's processes share, or takes it away. */
+static int make_segment(int argc, char **argv) {
+    return result(shmget(number(argv[0]), 4096, IPC_CREAT | IPC_EXCL | 0666));
+}
+
+static int remove_segment(int argc, char **argv) {
+    return result(shmctl(shmget(number(argv[0]), 0, 0), IPC_RMID, NULL));
+}
+
 static const struct attempt processes[] = {
     {"victim", victim},
     {"kill", attempt_kill},
@@ -334,5 +348,8 @@ static const struct attempt processes[] = {
     {"daemons", daemons},
     {"deaf", deaf},
     {"fork-bomb", fork_bomb},
+    {"shared-segment", attempt_shared_segment},
+    {"make-segment", make_segment},
+    {"remove-segment", remove_segment},
     {NULL, NULL},
 };

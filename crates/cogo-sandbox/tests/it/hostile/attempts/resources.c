@@ -1,5 +1,4 @@
 /* Memory, disks and output of the host. */
-#include <sys/shm.h>
 
 /* Most that is ever taken, should nothing stop it. */
 #define ENOUGH (512L << 20)
