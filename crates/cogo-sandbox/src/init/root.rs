@@ -196,8 +196,7 @@ fn mount_scratch(home: &Path, size: u64) -> Step<()> {
         .iter()
         .map(|(name, place, mode)| (*name, Path::new(*place), *mode));
     for (name, place, mode) in places.chain([home_entry]) {
-        if name == "var-tmp" && place.is_symlink() {
-            // An image's own, to some other place in it.
+        if name == "var-tmp" && is_images_own(place) {
             continue;
         }
         let source = Path::new(SCRATCH_STAND).join(name);
@@ -209,6 +208,12 @@ fn mount_scratch(home: &Path, size: u64) -> Step<()> {
             .at(format!("make a private `/{}`", place.display()))?;
     }
     Ok(())
+}
+
+/// Whether an image links a place to another of its own, or has none and no room for it.
+fn is_images_own(place: &Path) -> bool {
+    let unwritable = |e: &io::Error| e.kind() == io::ErrorKind::ReadOnlyFilesystem;
+    place.is_symlink() || make_directory(place).is_err_and(|e| unwritable(&e))
 }
 
 fn mount_proc() -> Step<()> {
@@ -261,8 +266,9 @@ fn place_dev_links() -> Step<()> {
     ];
     for (place, to) in links {
         match make_parent(Path::new(place)).and_then(|()| std::os::unix::fs::symlink(to, place)) {
-            // An imported root may have its own.
+            // An imported root may have its own, or none, and its `/var` cannot be written.
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(e) if e.kind() == io::ErrorKind::ReadOnlyFilesystem => {}
             other => other.at(format!("link `/{place}`"))?,
         }
     }

@@ -114,6 +114,8 @@ impl Seal {
             read_write: WRITABLE
                 .iter()
                 .map(PathBuf::from)
+                // An image may have no `/var/tmp`.
+                .filter(|place| place.exists())
                 .chain(self.writable.clone())
                 .collect(),
             write_file_only: vec![PathBuf::from("/proc")],

@@ -75,3 +75,25 @@ fn what_lies_beside_the_workspace_is_not_seen() {
     ended.expect_exit(1);
     assert_eq!(ended.text(), "");
 }
+
+#[test]
+fn an_image_needs_no_directories_of_its_own() {
+    let place = Place::new();
+    let rootfs = place.outside().join("rootfs");
+    std::fs::create_dir_all(rootfs.join("var")).expect("a root file system");
+    let mut spec = place.spec(&["/program"]);
+    spec.rootfs = Some(rootfs);
+    // The sandbox stands; there is just no program in it.
+    let ended = place.run(&spec);
+    assert!(
+        matches!(
+            ended.verdict.outcome,
+            Outcome::NotStarted {
+                errno: libc::ENOENT,
+                ..
+            }
+        ),
+        "{:?}",
+        ended.verdict
+    );
+}
