@@ -4,11 +4,14 @@
 //! memory, and writes it here before anything of it is seen outside: it hands over changes, goes
 //! on, and acts when it is told that they are durable. Many changes become durable together.
 //!
+//! The output of tasks is kept beside the store, in files: [`task_log`].
+//!
 //! Deliberately absent: scheduling, leases that tick (they live in the coordinator's memory and
 //! start anew after a restart), and a runtime.
 
 mod record;
 mod sqlite;
+pub mod task_log;
 
 use std::path::PathBuf;
 

@@ -1,5 +1,8 @@
 //! Places where a store is kept, records to put into it, and waiting.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 
@@ -11,6 +14,7 @@ use cogo_store::{
     AttemptRecord, Change, EventRecord, Scope, Store, StoreError, TaskRecord, TokenRecord,
     WorkerRecord,
 };
+use tempfile::TempDir;
 
 /// Where one store is kept. It can be opened again once it was dropped.
 pub(crate) trait Place {
@@ -166,4 +170,32 @@ pub(crate) fn put_token(token: &TokenRecord) -> Change {
 
 pub(crate) fn append(number: u64) -> Change {
     Change::EventAppend(Box::new(event(number)))
+}
+
+/// A small file system of its own, gone when dropped.
+pub(crate) struct SmallDisk(TempDir);
+
+impl SmallDisk {
+    /// `None` for who may not mount.
+    pub(crate) fn mount() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        if fs::metadata("/proc/self").unwrap().uid() != 0 {
+            println!("not root: this test needs a file system of its own");
+            return None;
+        }
+        let flags = rustix::mount::MountFlags::empty();
+        rustix::mount::mount("tmpfs", folder.path(), "tmpfs", flags, c"size=3m").unwrap();
+        Some(Self(folder))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let flags = rustix::mount::UnmountFlags::DETACH;
+        rustix::mount::unmount(self.0.path(), flags).unwrap();
+    }
 }

@@ -7,3 +7,4 @@ mod crash;
 mod fixture;
 mod model;
 mod sqlite;
+mod task_log;

@@ -1,7 +1,6 @@
 //! The SQLite store: its places, its files, and what is refused.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +10,7 @@ use cogo_store::{Durability, SqliteStore, Store, StoreError};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use crate::fixture::{Place, append, begin, commit, event, put_task, task};
+use crate::fixture::{Place, SmallDisk, append, begin, commit, event, put_task, task};
 
 /// A place of a store that survives the loss of power.
 #[expect(non_camel_case_types, reason = "names a module of the contract suite")]
@@ -207,37 +206,13 @@ fn a_panic_in_a_done_takes_nothing_from_the_others() {
     assert_eq!(store.event_last().unwrap(), 2);
 }
 
-/// A small file system of its own, gone when dropped.
-struct SmallDisk(TempDir);
-
-impl SmallDisk {
-    /// `None` for who may not mount.
-    fn mount() -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        if fs::metadata("/proc/self").unwrap().uid() != 0 {
-            println!("not root: this test needs a file system of its own");
-            return None;
-        }
-        let flags = rustix::mount::MountFlags::empty();
-        rustix::mount::mount("tmpfs", folder.path(), "tmpfs", flags, c"size=3m").unwrap();
-        Some(Self(folder))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let flags = rustix::mount::UnmountFlags::DETACH;
-        rustix::mount::unmount(self.0.path(), flags).unwrap();
-    }
-}
-
 #[test]
 fn a_full_disk_fails_clearly_and_loses_nothing_as_root() {
     let Some(disk) = SmallDisk::mount() else {
         return;
     };
-    let path = database(&disk.0);
-    let ballast = disk.0.path().join("ballast");
+    let path = disk.path().join("store.db");
+    let ballast = disk.path().join("ballast");
     fs::write(&ballast, vec![1; 1 << 20]).unwrap();
     let store = open(&path).unwrap();
     let mut acknowledged = 0;
@@ -274,10 +249,10 @@ fn a_read_only_disk_is_named_as_root() {
     let Some(disk) = SmallDisk::mount() else {
         return;
     };
-    let path = database(&disk.0);
+    let path = disk.path().join("store.db");
     drop(open(&path).unwrap());
     let flags = rustix::mount::MountFlags::RDONLY;
-    rustix::mount::mount_remount(disk.0.path(), flags, c"").unwrap();
+    rustix::mount::mount_remount(disk.path(), flags, c"").unwrap();
     let error = refusal(&path);
     assert!(error.contains("Read-only file system"), "{error}");
     assert!(error.contains("store.db.lock"), "{error}");
