@@ -5,6 +5,7 @@
 
 mod measure;
 mod start;
+mod store;
 
 use clap::{Parser, Subcommand};
 
@@ -24,11 +25,21 @@ enum What {
         #[arg(long, default_value_t = 200)]
         rounds: u32,
     },
+    /// What the store commits and the task log takes in a second, beside `fdatasync`.
+    Store {
+        /// Where to write: the disk that is measured.
+        #[arg(long, default_value_os_t = std::env::temp_dir())]
+        dir: std::path::PathBuf,
+        /// Rounds; each contender takes its turn in each.
+        #[arg(long, default_value_t = 7)]
+        rounds: usize,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
     cogo_sandbox::launcher::run_if_asked(std::env::args_os().next().as_deref());
     match Arguments::parse().what {
         What::Start { rounds } => start::run(rounds),
+        What::Store { dir, rounds } => store::run(&dir, rounds),
     }
 }
