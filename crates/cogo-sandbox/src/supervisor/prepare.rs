@@ -23,7 +23,7 @@ use crate::log::{LogOptions, LogWriter, Stream};
 use crate::proxy::{AllowList, proxy_env};
 use crate::redact::Redactor;
 use crate::sandbox::{
-    Design, ExecChannel, Furnishing, PROXY_PORT, SCRATCH_DEFAULT, Sandbox, failed, failed_by,
+    Blank, Design, ExecChannel, Furnishing, PROXY_PORT, SCRATCH_DEFAULT, Sandbox, Shape, failed_by,
 };
 use crate::spec::{ExecSpec, Isolation, Limits, Network, Stdin, WorkspaceMode};
 use crate::start::{Refusal, StartRequest};
@@ -126,18 +126,41 @@ pub(super) fn make_sandbox(
     design: &Design,
     name: &str,
     cgroups: &Cgroups,
-    network: Option<&OwnedFd>,
 ) -> Result<Parked, Refusal> {
-    let cgroup = match cgroups.capabilities().version {
-        CgroupVersion::None => None,
-        _ => Some(
-            cgroups
-                .create(&group_name(name))
-                .map_err(|e| failed_by(&e))?,
-        ),
-    };
-    let sandbox = Sandbox::create(design, cgroup.as_ref(), network)?;
+    let cgroup = make_group(name, cgroups)?;
+    let sandbox = Blank::create(Shape::of(design), cgroup.as_ref())?.build(design)?;
     Ok(Parked { sandbox, cgroup })
+}
+
+/// A sandbox of the usual shape that is not built yet, with the group it lives in.
+pub(super) struct ParkedBlank {
+    blank: Blank,
+    cgroup: Option<Cgroup>,
+}
+
+impl ParkedBlank {
+    pub(super) fn make(cgroups: &Cgroups) -> Result<Self, Refusal> {
+        let cgroup = make_group("blank", cgroups)?;
+        let mut blank = Blank::create(Shape::USUAL, cgroup.as_ref())?;
+        blank.look_around()?;
+        Ok(Self { blank, cgroup })
+    }
+
+    pub(super) fn build(self, design: &Design) -> Result<Parked, Refusal> {
+        let sandbox = self.blank.build(design)?;
+        let cgroup = self.cgroup;
+        Ok(Parked { sandbox, cgroup })
+    }
+}
+
+fn make_group(name: &str, cgroups: &Cgroups) -> Result<Option<Cgroup>, Refusal> {
+    match cgroups.capabilities().version {
+        CgroupVersion::None => Ok(None),
+        CgroupVersion::V1 | CgroupVersion::Hybrid | CgroupVersion::V2 => {
+            let group = cgroups.create(&group_name(name));
+            group.map(Some).map_err(|e| failed_by(&e))
+        }
+    }
 }
 
 /// Ids are unique in one state directory only, groups on the whole host.
@@ -235,10 +258,10 @@ pub(super) fn remove_overlay(exec: &ExecDir) {
 }
 
 fn seal(spec: &ExecSpec, cgroups: &CgroupCapabilities) -> Seal {
-    let mut writable = vec![inside_home(&spec.home)];
-    if spec.workspace.mode != WorkspaceMode::ReadOnly {
-        writable.push(spec.workspace.path.clone());
-    }
+    let writable = match spec.workspace.mode {
+        WorkspaceMode::ReadOnly => Vec::new(),
+        WorkspaceMode::Direct | WorkspaceMode::Copy => vec![spec.workspace.path.clone()],
+    };
     let rlimits = (cgroups.version == CgroupVersion::None).then(|| ProcessLimits {
         address_space: spec.limits.memory,
         processes: spec.limits.pids.map(u64::from),
@@ -309,19 +332,22 @@ fn start_command(
     capabilities: &CgroupCapabilities,
 ) -> Result<Prepared, Refusal> {
     let redactor = redactor(&secrets)?;
+    let (proxy, proxy_variables) = start_proxy(&mut sandbox, &spec.network)?;
+    let pipes = step("make pipes", Pipes::new(&spec))?;
+    let request = spawn_request(&spec, secrets, proxy_variables);
+    let channel = sandbox.spawn(request, &pipes.theirs())?;
+    let now = Instant::now();
+    // The folder is filled while process 1 starts the command: its output waits in the pipes, and
+    // a file that cannot be made ends the command with the sandbox.
+    exec.write_spec(&spec).map_err(|e| failed_by(&e))?;
     let options = LogOptions {
         bytes_max: spec.limits.log,
         ..LogOptions::default()
     };
     let log = LogWriter::create(&exec.log_dir(), options).map_err(|e| failed_by(&e))?;
     let clients = step("open the control socket", Clients::listen(&exec))?;
-    let (proxy, proxy_variables) = start_proxy(&mut sandbox, &spec.network)?;
-    let pipes = step("make pipes", Pipes::new(&spec))?;
-    let request = spawn_request(&spec, secrets, proxy_variables);
-    let channel = sandbox.spawn(request, &pipes.theirs())?;
-    let now = Instant::now();
     let mut outputs = Outputs::new(log, now);
-    let (pidfd, input) = match hear_start(&channel)? {
+    let (pidfd, input) = match hear_start(&sandbox, &channel)? {
         Start::Running { pidfd, master } => {
             let input = step(
                 "connect the command",
@@ -479,7 +505,7 @@ enum Start {
     },
 }
 
-fn hear_start(channel: &ExecChannel) -> Result<Start, Refusal> {
+fn hear_start(sandbox: &Sandbox, channel: &ExecChannel) -> Result<Start, Refusal> {
     match step("hear from the sandbox", channel.receive())? {
         Some((ExecReport::Started, beside)) => {
             let mut beside = beside.into_iter();
@@ -494,10 +520,7 @@ fn hear_start(channel: &ExecChannel) -> Result<Start, Refusal> {
         Some((ExecReport::NotStarted { message, errno }, _)) => {
             Ok(Start::Failed { message, errno })
         }
-        Some((ExecReport::Ended { .. }, _)) | None => Err(failed(
-            "start the command",
-            &io::ErrorKind::BrokenPipe.into(),
-        )),
+        Some((ExecReport::Ended { .. }, _)) | None => Err(sandbox.why_gone()),
     }
 }
 
