@@ -107,7 +107,7 @@ impl LandlockRules {
             ruleset,
             abi: abi.min(ABI_MAX as u32),
         };
-        unfinished.add(self).map(Some)
+        unfinished.allow_more(self).map(Some)
     }
 }
 
@@ -124,7 +124,7 @@ impl UnfinishedRuleset {
     /// # Errors
     ///
     /// As [`LandlockRules::prepare`].
-    pub fn add(mut self, rules: &LandlockRules) -> Result<Self, LandlockError> {
+    pub fn allow_more(mut self, rules: &LandlockRules) -> Result<Self, LandlockError> {
         for (paths, access) in [
             (&rules.read_execute, read_execute()),
             (&rules.read_write, read_write()),

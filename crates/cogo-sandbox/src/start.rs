@@ -257,7 +257,8 @@ impl Asked {
             &[lock.file().as_fd()],
         )
         .map_err(StartError::Spawn)?;
-        // The lock is dropped: from here on the supervisor alone holds it, so its death frees it.
+        // From here on the supervisor alone holds the lock, so its death frees it.
+        drop(lock);
         Ok(Self(socket))
     }
 

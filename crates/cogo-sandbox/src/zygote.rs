@@ -363,7 +363,7 @@ pub(crate) fn main() -> ! {
                 socket: Some(socket),
                 signals,
                 cgroups: None,
-                shelves: Vec::new(),
+                supplies: Vec::new(),
             }
             .serve()
         }
@@ -378,11 +378,11 @@ struct Server {
     socket: Option<OwnedFd>,
     signals: OwnedFd,
     cgroups: Option<Cgroups>,
-    shelves: Vec<Shelf>,
+    supplies: Vec<Supply>,
 }
 
 /// A pool, as the zygote sees it.
-struct Shelf {
+struct Supply {
     pool: u32,
     preparation: Preparation,
     queue: OwnedFd,
@@ -397,7 +397,7 @@ impl Server {
                 PollFd::new(socket, PollFlags::IN),
                 PollFd::new(&self.signals, PollFlags::IN),
             ];
-            let lacking = self.shelves.iter().any(|shelf| shelf.lacking > 0);
+            let lacking = self.supplies.iter().any(|supply| supply.lacking > 0);
             let quiet = poll(&mut polled, lacking.then_some(&QUIET)) == Ok(0);
             let [request, child] = polled.map(|fd| !fd.revents().is_empty());
             if quiet {
@@ -441,18 +441,18 @@ impl Server {
                 },
                 Some(queue),
             ) => {
-                self.shelves.push(Shelf {
+                self.supplies.push(Supply {
                     pool,
                     preparation: Preparation::Sandbox(design),
                     queue,
                     lacking: count,
                 });
-                self.fill(self.shelves.len() - 1);
+                self.fill(self.supplies.len() - 1);
             }
             (ZygoteRequest::Taken { pool }, _) => {
-                let shelf = self.shelves.iter_mut().find(|shelf| shelf.pool == pool);
-                if let Some(shelf) = shelf {
-                    shelf.lacking += 1;
+                let supply = self.supplies.iter_mut().find(|supply| supply.pool == pool);
+                if let Some(supply) = supply {
+                    supply.lacking += 1;
                 }
             }
             // Our own client sends what belongs to a request.
@@ -468,7 +468,7 @@ impl Server {
         // Entered once, for all supervisors. A host that refuses refuses each exec with its
         // reason, except those that want no isolation.
         let _ = Identity::choose(0, 0).enter_holding_namespace();
-        self.shelves.push(Shelf {
+        self.supplies.push(Supply {
             pool: BLANKS,
             preparation: Preparation::Blank,
             queue,
@@ -494,22 +494,22 @@ impl Server {
         let _ = rustix::thread::set_name(c"cogo-supervisor");
         sys::ask_for_short_slices();
         // The zygote's own ends: a child that held them would outlive its purpose.
-        self.shelves.clear();
+        self.supplies.clear();
         self.socket = None;
     }
 
     /// Makes one thing ahead of need, so that a request never waits for more than that.
     fn refill_one(&mut self) {
-        if let Some(index) = self.shelves.iter().position(|shelf| shelf.lacking > 0) {
+        if let Some(index) = self.supplies.iter().position(|supply| supply.lacking > 0) {
             self.put(index);
         }
     }
 
     fn fill(&mut self, index: usize) {
         while self
-            .shelves
+            .supplies
             .get(index)
-            .is_some_and(|shelf| shelf.lacking > 0)
+            .is_some_and(|supply| supply.lacking > 0)
         {
             self.put(index);
         }
@@ -519,9 +519,9 @@ impl Server {
     /// one that cannot be filled, is given up, which its other end notices.
     fn put(&mut self, index: usize) {
         if self.fork_prepared(index).is_err() {
-            self.shelves.remove(index);
+            self.supplies.remove(index);
         } else {
-            self.shelves[index].lacking -= 1;
+            self.supplies[index].lacking -= 1;
         }
     }
 
@@ -531,15 +531,15 @@ impl Server {
         match unsafe { sys::clone_process(0, None) }? {
             Cloned::Child => {
                 drop(ours);
-                let shelf = self.shelves.swap_remove(index);
-                drop(shelf.queue);
+                let supply = self.supplies.swap_remove(index);
+                drop(supply.queue);
                 self.become_supervisor();
                 if let Some(cgroups) = &self.cgroups {
-                    supervisor::park(&theirs, &shelf.preparation, cgroups);
+                    supervisor::park(&theirs, &supply.preparation, cgroups);
                 }
                 std::process::exit(0);
             }
-            Cloned::Parent(_) => message::put(self.shelves[index].queue.as_fd(), ours.as_fd()),
+            Cloned::Parent(_) => message::put(self.supplies[index].queue.as_fd(), ours.as_fd()),
         }
     }
 }

@@ -112,7 +112,7 @@ impl Seal {
             read_write: self.writable.clone(),
             ..LandlockRules::default()
         };
-        let ruleset = landlock_step(ruleset.add(&rules))?.finish();
+        let ruleset = landlock_step(ruleset.allow_more(&rules))?.finish();
         ruleset.restrict_self().at("apply Landlock")
     }
 }
