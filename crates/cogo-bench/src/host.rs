@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure};
+use cogo_sandbox::cgroup::Cgroups;
 use cogo_sandbox::exec_dir::{ExecDir, StateDir};
 use cogo_sandbox::spec::{ExecSpec, Isolation, Limits, Network, Stdin, Workspace, WorkspaceMode};
 use cogo_sandbox::start::{Start, StartError, Started};
@@ -119,4 +120,24 @@ pub(crate) fn clear_away(started: &mut Started) -> anyhow::Result<()> {
     started.reap()?;
     ExecDir::at(started.exec.path()).remove()?;
     Ok(())
+}
+
+/// The machine in one line.
+pub(crate) fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let kernel = rustix::system::uname();
+    let cgroups = Cgroups::discover(None).capabilities().version;
+    let memory = {
+        let info = rustix::system::sysinfo();
+        (info.totalram * u64::from(info.mem_unit)) >> 30
+    };
+    format!(
+        "Machine: {cores} cores, {memory} GiB, Linux {}, control groups {cgroups:?}, as {}",
+        kernel.release().to_string_lossy(),
+        if rustix::process::geteuid().is_root() {
+            "root"
+        } else {
+            "an ordinary user"
+        }
+    )
 }

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
@@ -12,12 +12,13 @@ use cogo_sandbox::zygote::{Zygote, ZygoteOptions};
 use crate::Turns;
 use crate::host::{Place, time_to_verdict};
 use crate::measure::{self, Contender};
+use crate::peers::Peer;
 
 const TRUE: [&str; 1] = ["/bin/true"];
 
 /// Times all ways to run `/bin/true`.
 pub(crate) fn run(turns: &Turns) -> anyhow::Result<()> {
-    let disk = Place::on_disk()?;
+    let disk = &Place::on_disk()?;
     let memory = Place::in_memory()?;
     let launcher = Launcher::default();
     let cold = Zygote::start(&launcher, ZygoteOptions::default())?;
@@ -63,34 +64,25 @@ pub(crate) fn run(turns: &Turns) -> anyhow::Result<()> {
             time_to_verdict(|| start(&launcher, &disk.state, &id, &spec, &[]))
         }),
     ];
-    if command(&BWRAP).is_ok() {
-        contenders.push(Contender::new("bwrap", || command(&BWRAP)));
+    match cogo_beside_us() {
+        Some(cogo) => contenders.push(Contender::new("`cogo run`, the whole command", move || {
+            let state = disk.path().join("state");
+            let arguments = ["run", "-q", "--stdin", "closed", "--", TRUE[0]];
+            let mut command = Command::new(&cogo);
+            command.current_dir(disk.path().join("workspace"));
+            wait(command.env("COGO_STATE_DIR", state).args(arguments))
+        })),
+        None => println!("Skipped `cogo run`: build it first, in the same folder\n"),
+    }
+    for peer in Peer::able(disk.path())? {
+        let mut count = 0;
+        contenders.push(Contender::new(peer.name, move || {
+            count += 1;
+            peer.run(&format!("bench-{}-{count}", std::process::id()))
+        }));
     }
     measure::run(turns, contenders)
 }
-
-const BWRAP: [&str; 20] = [
-    "bwrap",
-    "--unshare-all",
-    "--die-with-parent",
-    "--ro-bind",
-    "/usr",
-    "/usr",
-    "--symlink",
-    "usr/bin",
-    "/bin",
-    "--symlink",
-    "usr/lib",
-    "/lib",
-    "--symlink",
-    "usr/lib64",
-    "/lib64",
-    "--proc",
-    "/proc",
-    "--dev",
-    "/dev",
-    "/bin/true",
-];
 
 /// What a verdict must cost at least: a new file that survives a loss of power.
 fn durable_file(folder: &Path) -> anyhow::Result<()> {
@@ -103,12 +95,20 @@ fn durable_file(folder: &Path) -> anyhow::Result<()> {
 }
 
 fn command(argv: &[&str]) -> anyhow::Result<()> {
-    let status = Command::new(argv[0])
-        .args(&argv[1..])
+    wait(Command::new(argv[0]).args(&argv[1..]))
+}
+
+fn wait(command: &mut Command) -> anyhow::Result<()> {
+    let status = command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .status()
-        .with_context(|| format!("cannot run {}", argv[0]))?;
-    ensure!(status.success(), "{} failed", argv[0]);
+        .with_context(|| format!("cannot run {command:?}"))?;
+    ensure!(status.success(), "{command:?} failed");
     Ok(())
+}
+
+fn cogo_beside_us() -> Option<PathBuf> {
+    let cogo = std::env::current_exe().ok()?.with_file_name("cogo");
+    cogo.exists().then_some(cogo)
 }
