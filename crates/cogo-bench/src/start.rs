@@ -24,6 +24,7 @@ pub(crate) fn run(turns: &Turns) -> anyhow::Result<()> {
     let cold = Zygote::start(&launcher, ZygoteOptions::default())?;
     let warm = Zygote::start(&launcher, ZygoteOptions::default())?;
     warm.keep_warm(&disk.limited_spec(&TRUE), 2)?;
+    warm.keep_warm(&memory.limited_spec(&TRUE), 2)?;
     let session_spec = disk.spec(&TRUE);
     let session = cold.open_session(&disk.state, "session", &disk.limited_spec(&TRUE))?;
     let memory_session_spec = memory.spec(&TRUE);

@@ -36,14 +36,14 @@ use self::input::Input;
 use self::judge::Facts;
 use self::output::Outputs;
 use self::prepare::Prepared;
-pub(crate) use self::prepare::design;
+pub(crate) use self::prepare::{design, sandbox_part};
 use self::session::SessionRequest;
 use crate::cgroup::{Cgroup, CgroupCapabilities, Cgroups};
 use crate::control::{Notice, Request};
 use crate::exec_dir::{ExecDir, ExecLock, KILL_MAX, unix_time_ms};
 use crate::init::ExecReport;
 use crate::message;
-use crate::sandbox::{Design, ExecChannel, Sandbox, failed};
+use crate::sandbox::{ExecChannel, Sandbox, failed};
 use crate::spec::ExecSpec;
 use crate::start::{Refusal, RefusalKind, Secret, StartAnswer, StartRequest};
 use crate::sys::{self, ReapedUsage};
@@ -69,6 +69,8 @@ pub(crate) fn main() -> ! {
 pub(crate) struct Parked {
     pub(crate) sandbox: Sandbox,
     pub(crate) cgroup: Option<Cgroup>,
+    /// Whether it is bounded, furnished and sealed already.
+    pub(crate) is_sealed: bool,
 }
 
 /// Serves the errand that comes over the socket. A zygote knows the control groups already.
@@ -83,8 +85,8 @@ pub(crate) fn serve_start(socket: &OwnedFd, cgroups: Option<Cgroups>) -> bool {
 
 /// What a supervisor prepares before it knows its errand.
 pub(crate) enum Preparation {
-    /// A sandbox of a design.
-    Sandbox(Design),
+    /// A sandbox for a spec, of which the command is not looked at.
+    Sandbox(Box<ExecSpec>),
     /// Namespaces for any design of the usual shape.
     Blank,
 }
@@ -93,9 +95,11 @@ pub(crate) enum Preparation {
 /// What could not be prepared refuses that errand.
 pub(crate) fn park(socket: &OwnedFd, preparation: &Preparation, cgroups: &Cgroups) {
     match preparation {
-        Preparation::Sandbox(design) => {
-            let parked = prepare::make_sandbox(design, "parked", cgroups);
-            await_errand(socket, parked, cgroups, |parked, _| Ok(parked));
+        Preparation::Sandbox(spec) => {
+            let ahead = prepare::Ahead::make(spec, cgroups);
+            await_errand(socket, ahead, cgroups, |ahead, spec| {
+                ahead.take(spec, cgroups)
+            });
         }
         Preparation::Blank => {
             let blank = prepare::ParkedBlank::make(cgroups);

@@ -5,13 +5,13 @@
 //! is a socket, over which the supervisor it forks hears the rest.
 //!
 //! What takes long is done ahead of need, in supervisors that wait for their errand: *parked* ones
-//! have a sandbox of a known design, *blank* ones have the namespaces and the control group that
+//! have a sandbox for a known spec, *blank* ones have the namespaces and the control group that
 //! any usual design is built in. They are handed over through a queue, a socket from which the
 //! worker takes the next one without waking the zygote.
 //!
 //! ```text
 //! worker ──Start + socket──▶ zygote ──fork──▶ supervisor, sandbox to be made
-//!    │ ◀── queue of a design ────┼──────────▶ parked supervisor, sandbox ready
+//!    │ ◀── queue of a spec ──────┼──────────▶ parked supervisor, sandbox ready
 //!    │ ◀── queue of blanks ──────┴──────────▶ blank supervisor, namespaces ready
 //! ```
 //!
@@ -78,9 +78,25 @@ impl Default for ZygoteOptions {
 #[derive(Debug)]
 struct Pools {
     blanks: Pool,
-    parked: Vec<(Design, Pool)>,
+    parked: Vec<(Fit, Pool)>,
     /// Pools made so far; their numbers.
     made: u32,
+}
+
+/// What a parked sandbox has to fit: the owner of the workspace is in the design.
+#[derive(Clone, Debug, PartialEq)]
+struct Fit {
+    design: Design,
+    spec: ExecSpec,
+}
+
+impl Fit {
+    fn of(spec: &ExecSpec) -> Self {
+        Self {
+            design: supervisor::design(spec),
+            spec: supervisor::sandbox_part(spec),
+        }
+    }
 }
 
 /// Supervisors that were prepared alike.
@@ -102,10 +118,10 @@ enum ZygoteRequest {
     },
     /// Have a supervisor serve the errand that comes over the socket beside.
     Start,
-    /// Put so many sandboxes of this design into the queue beside.
+    /// Put so many sandboxes for this spec into the queue beside.
     Keep {
         pool: u32,
-        design: Design,
+        spec: Box<ExecSpec>,
         count: usize,
     },
     /// One was taken from a pool.
@@ -201,18 +217,19 @@ impl Zygote {
         Session::open(supervisor, state, id, spec, self.cgroup_base.clone())
     }
 
-    /// Keeps `count` sandboxes parked that fit the spec, and returns when they are ready. One
-    /// that is used is replaced. Zero forgets the design.
+    /// Keeps `count` sandboxes parked that fit the spec, whatever its command, and returns when
+    /// they are ready. They show the workspace with the mounts below it as it is now. One that is
+    /// used is replaced. Zero forgets them.
     ///
     /// # Errors
     ///
     /// Fails when a sandbox cannot be made.
     pub fn keep_warm(&self, spec: &ExecSpec, count: usize) -> Result<(), StartError> {
-        let design = supervisor::design(spec);
+        let fit = Fit::of(spec);
         let (mut pool, queue) = {
             let mut pools = self.lock_pools();
             // Its sandboxes end with the queue.
-            pools.parked.retain(|(known, _)| *known != design);
+            pools.parked.retain(|(known, _)| *known != fit);
             pools.made += 1;
             Pool::new(pools.made).map_err(StartError::Spawn)?
         };
@@ -221,21 +238,20 @@ impl Zygote {
         }
         let keep = ZygoteRequest::Keep {
             pool: pool.number,
-            design: design.clone(),
+            spec: Box::new(fit.spec.clone()),
             count,
         };
         self.send(&keep, &[queue.as_fd()])?;
         drop(queue);
         pool.fill(count)?;
-        self.lock_pools().parked.push((design, pool));
+        self.lock_pools().parked.push((fit, pool));
         Ok(())
     }
 
     /// A supervisor to send an errand to, and the pool it was taken from: the best prepared one
     /// there is, or a new one.
     fn supervisor_for(&self, spec: &ExecSpec) -> Result<(OwnedFd, Option<u32>), StartError> {
-        let design = supervisor::design(spec);
-        if let Some(taken) = self.lock_pools().take(&design)? {
+        if let Some(taken) = self.lock_pools().take(&Fit::of(spec))? {
             return Ok(taken);
         }
         let (ours, theirs) = message::pair().map_err(StartError::Spawn)?;
@@ -272,9 +288,9 @@ impl Drop for Zygote {
 }
 
 impl Pools {
-    fn take(&mut self, design: &Design) -> Result<Option<(OwnedFd, Option<u32>)>, StartError> {
-        let parked = self.parked.iter_mut().find(|(known, _)| known == design);
-        let fits_blank = Shape::of(design) == Shape::USUAL;
+    fn take(&mut self, fit: &Fit) -> Result<Option<(OwnedFd, Option<u32>)>, StartError> {
+        let parked = self.parked.iter_mut().find(|(known, _)| known == fit);
+        let fits_blank = Shape::of(&fit.design) == Shape::USUAL;
         let candidates = parked
             .map(|(_, pool)| pool)
             .into_iter()
@@ -433,17 +449,10 @@ impl Server {
                 },
                 Some(queue),
             ) => return self.configure(blanks, cgroup_base.as_deref(), queue),
-            (
-                ZygoteRequest::Keep {
-                    pool,
-                    design,
-                    count,
-                },
-                Some(queue),
-            ) => {
+            (ZygoteRequest::Keep { pool, spec, count }, Some(queue)) => {
                 self.supplies.push(Supply {
                     pool,
-                    preparation: Preparation::Sandbox(design),
+                    preparation: Preparation::Sandbox(spec),
                     queue,
                     lacking: count,
                 });

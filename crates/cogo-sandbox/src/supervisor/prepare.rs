@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 use rustix::process::Pid;
@@ -52,15 +52,13 @@ pub(super) fn prepare(
     let exec = ExecDir::at(exec);
     check::check_spec(&spec, &secrets)?;
     check::check_host(spec.isolation, &spec.limits, capabilities)?;
-    let Parked {
-        sandbox,
-        mut cgroup,
-    } = make(&spec, exec.id())?;
-    if let Some(cgroup) = &mut cgroup {
-        limit_group(cgroup, &spec)?;
+    let mut parked = make(&spec, exec.id())?;
+    if !parked.is_sealed {
+        fit(&mut parked, &exec, &spec, capabilities)?;
     }
-    furnish(&sandbox, &exec, &spec)?;
-    sandbox.seal(seal(&spec, capabilities))?;
+    let Parked {
+        sandbox, cgroup, ..
+    } = parked;
     start_command(exec, lock, spec, secrets, sandbox, cgroup, capabilities)
 }
 
@@ -105,6 +103,20 @@ pub(super) fn prepare_in_session(
     )
 }
 
+/// Bounds a sandbox, furnishes it and seals it.
+fn fit(
+    parked: &mut Parked,
+    folder: &ExecDir,
+    spec: &ExecSpec,
+    capabilities: &CgroupCapabilities,
+) -> Result<(), Refusal> {
+    if let Some(cgroup) = &mut parked.cgroup {
+        limit_group(cgroup, spec)?;
+    }
+    furnish(&parked.sandbox, folder, spec)?;
+    parked.sandbox.seal(seal(spec, capabilities))
+}
+
 /// Furnishes and seals a sandbox in which many commands will run.
 pub(super) fn furnish_session(
     exec: &ExecDir,
@@ -112,13 +124,80 @@ pub(super) fn furnish_session(
     parked: &mut Parked,
     capabilities: &CgroupCapabilities,
 ) -> Result<Option<ProxyProcess>, Refusal> {
-    if let Some(cgroup) = &mut parked.cgroup {
-        limit_group(cgroup, spec)?;
+    if !parked.is_sealed {
+        fit(parked, exec, spec, capabilities)?;
+        parked.sandbox.settle()?;
     }
-    furnish(&parked.sandbox, exec, spec)?;
-    parked.sandbox.seal(seal(spec, capabilities))?;
-    parked.sandbox.settle()?;
     Ok(start_proxy(&mut parked.sandbox, &spec.network)?.0)
+}
+
+/// What of a spec decides about its sandbox; the rest is as for no command at all. Specs that are
+/// equal in this can use each other's sandboxes.
+pub(crate) fn sandbox_part(spec: &ExecSpec) -> ExecSpec {
+    ExecSpec {
+        argv: Vec::new(),
+        cwd: None,
+        env: Vec::new(),
+        stdin: Stdin::Closed,
+        pty: None,
+        limits: Limits {
+            timeout: None,
+            silence_timeout: None,
+            log: None,
+            ..spec.limits
+        },
+        grace_period: Duration::ZERO,
+        ..spec.clone()
+    }
+}
+
+/// A sandbox made for a spec ahead of need.
+pub(super) struct Ahead {
+    parked: Parked,
+    workspace: Option<DirectoryId>,
+}
+
+impl Ahead {
+    /// Makes it as ready as can be: what an overlay on disk needs is known with the exec only.
+    pub(super) fn make(spec: &ExecSpec, cgroups: &Cgroups) -> Result<Self, Refusal> {
+        let capabilities = cgroups.capabilities();
+        check::check_host(spec.isolation, &spec.limits, capabilities)?;
+        let workspace = DirectoryId::of(&spec.workspace.path);
+        let mut parked = make_sandbox(&design(spec), "parked", cgroups)?;
+        if !has_overlay_on_disk(spec) {
+            fit(&mut parked, &ExecDir::at(""), spec, capabilities)?;
+            parked.sandbox.settle()?;
+            parked.is_sealed = true;
+        }
+        Ok(Self { parked, workspace })
+    }
+
+    /// The sandbox; another one if the workspace is not what it was when this one was made.
+    pub(super) fn take(self, spec: &ExecSpec, cgroups: &Cgroups) -> Result<Parked, Refusal> {
+        if self.workspace == DirectoryId::of(&spec.workspace.path) {
+            return Ok(self.parked);
+        }
+        drop(self.parked);
+        make_sandbox(&design(spec), "late", cgroups)
+    }
+}
+
+/// Tells a directory from another one that was put in its place.
+#[derive(Debug, PartialEq, Eq)]
+struct DirectoryId {
+    device: u64,
+    inode: u64,
+}
+
+impl DirectoryId {
+    fn of(path: &Path) -> Option<Self> {
+        use std::os::unix::fs::MetadataExt;
+        let found = std::fs::metadata(path).ok()?;
+        Some(Self {
+            device: found.dev(),
+            inode: found.ino(),
+        })
+    }
 }
 
 /// Makes a sandbox and the group it lives in.
@@ -129,7 +208,11 @@ pub(super) fn make_sandbox(
 ) -> Result<Parked, Refusal> {
     let cgroup = make_group(name, cgroups)?;
     let sandbox = Blank::create(Shape::of(design), cgroup.as_ref())?.build(design)?;
-    Ok(Parked { sandbox, cgroup })
+    Ok(Parked {
+        sandbox,
+        cgroup,
+        is_sealed: false,
+    })
 }
 
 /// A sandbox of the usual shape that is not built yet, with the group it lives in.
@@ -148,8 +231,11 @@ impl ParkedBlank {
 
     pub(super) fn build(self, design: &Design) -> Result<Parked, Refusal> {
         let sandbox = self.blank.build(design)?;
-        let cgroup = self.cgroup;
-        Ok(Parked { sandbox, cgroup })
+        Ok(Parked {
+            sandbox,
+            cgroup: self.cgroup,
+            is_sealed: false,
+        })
     }
 }
 
@@ -217,8 +303,7 @@ fn limit_group(cgroup: &mut Cgroup, spec: &ExecSpec) -> Result<(), Refusal> {
 }
 
 fn furnish(sandbox: &Sandbox, exec: &ExecDir, spec: &ExecSpec) -> Result<(), Refusal> {
-    // A bound on the disk is kept by the scratch space; without one there is more room on disk.
-    let on_disk = spec.workspace.mode == WorkspaceMode::Copy && spec.limits.disk.is_none();
+    let on_disk = has_overlay_on_disk(spec);
     let overlay = overlay_dir(exec);
     if on_disk {
         step(
@@ -239,6 +324,11 @@ fn furnish(sandbox: &Sandbox, exec: &ExecDir, spec: &ExecSpec) -> Result<(), Ref
         read_only_paths: &read_only_paths,
         overlay_on_disk: on_disk.then_some(overlay.as_path()),
     })
+}
+
+/// A bound on the disk is kept by the scratch space; without one there is more room on disk.
+fn has_overlay_on_disk(spec: &ExecSpec) -> bool {
+    spec.workspace.mode == WorkspaceMode::Copy && spec.limits.disk.is_none()
 }
 
 fn overlay_dir(exec: &ExecDir) -> PathBuf {
