@@ -31,6 +31,9 @@ use crate::verdict::{Outcome, Usage, Verdict};
 /// kernel to finish their exit, which can take long when they hold much memory.
 pub(crate) const KILL_MAX: Duration = Duration::from_secs(10);
 
+/// The file that says how an exec ended.
+const VERDICT: &str = "verdict.json";
+
 /// Why a state or exec directory could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
@@ -262,7 +265,10 @@ impl ExecDir {
             // The verdict may have been written between the two looks.
             let verdict = match self.verdict()? {
                 Some(verdict) => Ok(verdict),
-                None => self.bury(&lock),
+                None => match self.recover_verdict()? {
+                    Some(verdict) => Ok(verdict),
+                    None => self.bury(&lock),
+                },
             };
             release(&lock.0);
             return verdict.map(ExecState::Ended);
@@ -312,7 +318,7 @@ impl ExecDir {
 
     /// The verdict, once there is one. Does not bury.
     pub(crate) fn verdict(&self) -> Result<Option<Verdict>, StateError> {
-        read_json(&self.path.join("verdict.json"))
+        read_json(&self.path.join(VERDICT))
     }
 
     pub(crate) fn write_spec(&self, spec: &ExecSpec) -> Result<(), StateError> {
@@ -325,7 +331,7 @@ impl ExecDir {
 
     /// Writes the verdict. The lock shows that nobody else does.
     pub(crate) fn write_verdict(&self, verdict: &Verdict, _: &ExecLock) -> Result<(), StateError> {
-        self.write_json("verdict.json", verdict, Durability::PowerLoss)
+        self.write_json(VERDICT, verdict, Durability::PowerLoss)
     }
 
     fn open_lock(&self) -> Result<File, StateError> {
@@ -358,8 +364,25 @@ impl ExecDir {
         }
     }
 
-    /// Ends what a dead supervisor left behind and says openly that the end is not known.
-    fn bury(&self, lock: &ExecLock) -> Result<Verdict, StateError> {
+    /// Gives a verdict its name whose supervisor, or whose machine, stopped between the sync and
+    /// the rename. A torn one is no verdict. The caller holds the lock.
+    fn recover_verdict(&self) -> Result<Option<Verdict>, StateError> {
+        let beside = self.beside(VERDICT);
+        let Ok(Some(verdict)) = read_json(&beside) else {
+            return Ok(None);
+        };
+        // The group was empty, but nobody removed it.
+        self.end_leftovers()?;
+        let path = self.path.join(VERDICT);
+        File::open(&beside)
+            .and_then(|file| file.sync_all())
+            .and_then(|()| fs::rename(&beside, &path))
+            .map_err(|e| io_error("write", &path, e))?;
+        Ok(Some(verdict))
+    }
+
+    /// Kills what a dead supervisor left running, and tells how much of it could not be killed.
+    fn end_leftovers(&self) -> Result<u32, StateError> {
         let mut survivors = 0;
         if let Some(record) = self.running()?.and_then(|running| running.cgroup)
             && let Ok(cgroup) = crate::cgroup::Cgroup::reopen(&record)
@@ -368,6 +391,17 @@ impl ExecDir {
             // A group that cannot be removed now is found again by the next start's sweep.
             let _ = cgroup.remove();
         }
+        Ok(survivors)
+    }
+
+    /// Where a file is written before it gets its name.
+    fn beside(&self, name: &str) -> PathBuf {
+        self.path.join(format!(".{name}.new"))
+    }
+
+    /// Ends what a dead supervisor left behind and says openly that the end is not known.
+    fn bury(&self, lock: &ExecLock) -> Result<Verdict, StateError> {
+        let survivors = self.end_leftovers()?;
         let verdict = Verdict {
             outcome: Outcome::Unknown {
                 reason: "the supervisor died before it could see the end".to_owned(),
@@ -383,8 +417,8 @@ impl ExecDir {
     }
 
     /// Writes beside and renames, so that a reader sees all of it or nothing. What has to survive
-    /// a power loss is synchronised after the rename: that commits the name with the content,
-    /// and nobody is told before.
+    /// a power loss is synchronised before the rename, and nobody is told of it or can see it
+    /// earlier. The rename itself may be lost; see [`Self::recover_verdict`].
     fn write_json<T: Serialize>(
         &self,
         name: &str,
@@ -392,7 +426,7 @@ impl ExecDir {
         durability: Durability,
     ) -> Result<(), StateError> {
         let path = self.path.join(name);
-        let beside = self.path.join(format!(".{name}.new"));
+        let beside = self.beside(name);
         let text = serde_json::to_vec(value).map_err(|source| StateError::Corrupt {
             path: path.clone(),
             source,
@@ -423,11 +457,12 @@ fn write_file(beside: &Path, path: &Path, text: &[u8], durability: Durability) -
         .mode(0o600)
         .open(beside)?;
     file.write_all(text)?;
-    fs::rename(beside, path)?;
     match durability {
-        Durability::ProcessDeath => Ok(()),
-        Durability::PowerLoss => file.sync_all(),
+        Durability::ProcessDeath => {}
+        // A new file's content and its name beside; the rename needs no commit of its own.
+        Durability::PowerLoss => file.sync_all()?,
     }
+    fs::rename(beside, path)
 }
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StateError> {
@@ -473,4 +508,51 @@ pub(crate) fn unix_time_ms() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_millis() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An exec whose supervisor died when the verdict's file held `text` and had no name yet.
+    fn state_after(text: &[u8]) -> ExecState {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::open(folder.path()).unwrap();
+        let (exec, lock) = state.create_exec("some").unwrap();
+        fs::write(exec.beside(VERDICT), text).unwrap();
+        lock.release();
+        let seen = exec.state().unwrap();
+        assert_eq!(exec.state().unwrap(), seen, "what was said once stays");
+        assert!(exec.verdict().unwrap().is_some());
+        seen
+    }
+
+    fn whole() -> Verdict {
+        Verdict {
+            outcome: Outcome::Exited { code: 3 },
+            incidents: Vec::new(),
+            usage: Usage::default(),
+            survivors: 0,
+            log_end: 7,
+            ended_at_ms: 1,
+        }
+    }
+
+    #[test]
+    fn a_verdict_that_lost_its_name_is_the_verdict() {
+        let text = serde_json::to_vec(&whole()).unwrap();
+        assert_eq!(state_after(&text), ExecState::Ended(whole()));
+    }
+
+    #[test]
+    fn a_torn_verdict_is_none() {
+        let text = serde_json::to_vec(&whole()).unwrap();
+        for length in [0, 1, text.len() - 1] {
+            let state = state_after(&text[..length]);
+            let ExecState::Ended(verdict) = state else {
+                panic!("{state:?}")
+            };
+            assert!(matches!(verdict.outcome, Outcome::Unknown { .. }));
+        }
+    }
 }
