@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
@@ -34,10 +34,8 @@ pub(crate) fn run(turns: &Turns) -> anyhow::Result<()> {
     let memory_spec = memory.limited_spec(&TRUE);
     let mut contenders = vec![
         Contender::new("spawn and wait, no sandbox", || command(&TRUE)),
-        Contender::new("a small file, durable", || durable_file(disk.path())),
-        Contender::new("both", || {
-            command(&TRUE).and_then(|()| durable_file(disk.path()))
-        }),
+        Contender::new("a small file, durable", || durable_file(disk)),
+        Contender::new("both", || command(&TRUE).and_then(|()| durable_file(disk))),
         Contender::timed("cogo in a session, state in memory", || {
             let id = memory.id();
             time_to_verdict(|| {
@@ -86,12 +84,13 @@ pub(crate) fn run(turns: &Turns) -> anyhow::Result<()> {
 }
 
 /// What a verdict must cost at least: a new file that survives a loss of power.
-fn durable_file(folder: &Path) -> anyhow::Result<()> {
-    let beside = folder.join("durable.new");
+fn durable_file(place: &Place) -> anyhow::Result<()> {
+    let path = place.path().join(place.id());
+    let beside = path.with_extension("new");
     let mut file = File::create(&beside)?;
     file.write_all(&[b'x'; 300])?;
-    fs::rename(&beside, folder.join("durable"))?;
     file.sync_all()?;
+    fs::rename(&beside, path)?;
     Ok(())
 }
 
