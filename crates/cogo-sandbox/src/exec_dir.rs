@@ -3,7 +3,7 @@
 //! ```text
 //! <state>/execs/<id>/
 //!   lock           held (flock) by the supervisor for as long as it lives
-//!   spec.json      what was asked, without secrets
+//!   spec.json      what was asked, without secrets; appears while the command is started
 //!   running.json   who runs it and what is enforced; appears when the command runs
 //!   log/           the output, see `log`
 //!   control.sock   the supervisor's socket, see `control`

@@ -45,6 +45,8 @@ pub(crate) struct InitPlan {
     /// Whether this is process 1 of namespaces of its own. Otherwise it is an ordinary process
     /// that adopts orphans.
     pub(crate) confined: bool,
+    /// Whether the network namespace is new, so that its loopback has to be brought up.
+    pub(crate) own_network: bool,
 }
 
 /// How to furnish fresh namespaces.
@@ -56,8 +58,6 @@ pub(crate) struct NamespacePlan {
     /// Whether supplementary groups can and must be dropped.
     pub(crate) drop_groups: bool,
     pub(crate) root: Root,
-    /// Whether the network namespace is new, so that its loopback has to be brought up.
-    pub(crate) own_network: bool,
     /// Whether to open the listener of the filtering proxy.
     pub(crate) proxy_listener: bool,
 }
@@ -150,15 +150,15 @@ impl<T, E: Into<io::Error>> AtStep<T> for Result<T, E> {
 pub(crate) fn run(plan: InitPlan) -> ! {
     let mut keep = plan.descriptors();
     sys::close_all_but(&mut keep);
-    let channel = plan.channel;
-    let result = prepare_process(&plan.join)
-        .and_then(|signals| Init::prepare(channel.as_fd(), plan.confined, signals));
+    let channel = plan.channel.as_fd();
+    let result =
+        prepare_process(&plan).and_then(|signals| Init::prepare(channel, plan.confined, signals));
     match result {
-        Ok(Some(mut init)) => init.serve(channel.as_fd()),
+        Ok(Some(mut init)) => init.serve(channel),
         // The supervisor is gone already.
         Ok(None) => end(),
         Err(failure) => {
-            let _ = message::send(channel.as_fd(), &InitReply::Failed(failure), &[]);
+            let _ = message::send(channel, &InitReply::Failed(failure), &[]);
             end()
         }
     }
@@ -178,11 +178,18 @@ impl InitPlan {
     }
 }
 
-fn prepare_process(join: &[OwnedFd]) -> Step<OwnedFd> {
+/// Everything that can be done before the ids and the design are known.
+fn prepare_process(plan: &InitPlan) -> Step<OwnedFd> {
     rustix::thread::set_name(c"cogo-init").at("name the process")?;
     sys::ask_for_short_slices();
-    for procs in join {
+    for procs in &plan.join {
         rustix::io::write(procs, b"0").at("join the control group")?;
+    }
+    if plan.own_network {
+        sys::loopback_up().at("bring up loopback")?;
+    }
+    if plan.confined {
+        sys::set_host_name("cogo").at("set the host name")?;
     }
     sys::child_signals().at("read child signals")
 }
@@ -223,7 +230,7 @@ impl Init {
         let mut beside = Vec::new();
         if let Some(plan) = plan {
             become_inside_user(&plan)?;
-            let listener = prepare_network(&plan)?;
+            let listener = plan.proxy_listener.then(listen_for_proxy).transpose()?;
             plan.root.build(trees)?;
             begun_seal = Some(BegunSeal::begin(&plan.root.home)?);
             beside.push(open_scratch()?);
@@ -432,17 +439,10 @@ fn become_inside_user(plan: &NamespacePlan) -> Step<()> {
         .at("tie the sandbox to its supervisor")
 }
 
-fn prepare_network(plan: &NamespacePlan) -> Step<Option<OwnedFd>> {
-    if plan.own_network {
-        sys::loopback_up().at("bring up loopback")?;
-    }
-    sys::set_host_name("cogo").at("set the host name")?;
-    if !plan.proxy_listener {
-        return Ok(None);
-    }
+fn listen_for_proxy() -> Step<OwnedFd> {
     let address = (std::net::Ipv4Addr::LOCALHOST, crate::sandbox::PROXY_PORT);
     let listener = std::net::TcpListener::bind(address).at("listen for the proxy")?;
-    Ok(Some(listener.into()))
+    Ok(listener.into())
 }
 
 /// A way for the supervisor to ask how full the scratch space is.

@@ -125,6 +125,7 @@ impl Blank {
             channel: theirs,
             join,
             confined: shape.confined,
+            own_network: shape.own_network,
         };
         let init = clone_init(plan, shape, cgroup.as_ref())?;
         Ok(Self {
@@ -165,7 +166,6 @@ impl Blank {
             gid: design.gid,
             drop_groups: sandbox.identity.privileged,
             root,
-            own_network: self.shape.own_network,
             proxy_listener: matches!(design.network, Network::Allow(_)),
         };
         let init = sandbox.init.as_ref().expect("just created").pid;
