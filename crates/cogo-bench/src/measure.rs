@@ -6,7 +6,7 @@ use crate::Turns;
 
 /// How long the machine is left alone after each turn: what a contender still does in the
 /// background, such as taking its sandbox down or refilling a pool, must not slow the next one.
-const REST: Duration = Duration::from_millis(12);
+const REST: Duration = Duration::from_millis(30);
 
 /// Something to be timed.
 pub(crate) struct Contender<'a> {

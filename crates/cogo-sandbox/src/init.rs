@@ -150,9 +150,15 @@ impl<T, E: Into<io::Error>> AtStep<T> for Result<T, E> {
 pub(crate) fn run(plan: InitPlan) -> ! {
     let mut keep = plan.descriptors();
     sys::close_all_but(&mut keep);
-    let channel = plan.channel.as_fd();
-    let result =
-        prepare_process(&plan).and_then(|signals| Init::prepare(channel, plan.confined, signals));
+    let InitPlan {
+        channel,
+        join,
+        confined,
+        own_network,
+    } = plan;
+    let channel = channel.as_fd();
+    let result = prepare_process(join, confined, own_network)
+        .and_then(|signals| Init::prepare(channel, confined, signals));
     match result {
         Ok(Some(mut init)) => init.serve(channel),
         // The supervisor is gone already.
@@ -179,16 +185,16 @@ impl InitPlan {
 }
 
 /// Everything that can be done before the ids and the design are known.
-fn prepare_process(plan: &InitPlan) -> Step<OwnedFd> {
+fn prepare_process(join: Vec<OwnedFd>, confined: bool, own_network: bool) -> Step<OwnedFd> {
     rustix::thread::set_name(c"cogo-init").at("name the process")?;
     sys::ask_for_short_slices();
-    for procs in &plan.join {
+    for procs in join {
         rustix::io::write(procs, b"0").at("join the control group")?;
     }
-    if plan.own_network {
+    if own_network {
         sys::loopback_up().at("bring up loopback")?;
     }
-    if plan.confined {
+    if confined {
         sys::set_host_name("cogo").at("set the host name")?;
     }
     sys::child_signals().at("read child signals")
