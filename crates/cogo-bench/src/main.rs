@@ -3,13 +3,20 @@
 //! Every contender takes its turn in every round, so that whatever else the machine does
 //! happens to all of them. Figures are minimum, median and 99th percentile.
 
+mod flood;
+mod footprint;
+mod host;
+mod latency;
 mod measure;
+mod peers;
 mod start;
 mod store;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
 /// Measures cogo beside its peers and the physical floor, in one run.
+///
+/// Results are Markdown tables. The machine should have nothing else to do.
 #[derive(Parser)]
 #[command(name = "cogo-bench", version)]
 struct Arguments {
@@ -19,11 +26,33 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum What {
-    /// Time from asking for `/bin/true` to its durable verdict: cold, warm, beside bwrap and runc.
+    /// Time from asking for `/bin/true` to its durable verdict: in a session, warm and cold, beside
+    /// other sandboxes.
     Start {
-        /// Rounds; each contender runs once in each.
-        #[arg(long, default_value_t = 200)]
-        rounds: u32,
+        #[command(flatten)]
+        turns: Turns,
+    },
+    /// Megabytes per second from a program that floods to the log on disk.
+    Throughput {
+        #[command(flatten)]
+        turns: Turns,
+    },
+    /// Time from a program's write to one who follows the log.
+    Latency {
+        #[command(flatten)]
+        turns: Turns,
+    },
+    /// Time until a hundred sandboxes are parked.
+    Warm {
+        #[command(flatten)]
+        turns: Turns,
+    },
+    /// Private memory of our processes per live exec.
+    Memory,
+    /// All of these.
+    All {
+        #[command(flatten)]
+        turns: Turns,
     },
     /// What the store commits and the task log takes in a second, beside `fdatasync`.
     Store {
@@ -34,12 +63,57 @@ enum What {
         #[arg(long, default_value_t = 7)]
         rounds: usize,
     },
+    /// Writes times; what `latency` follows.
+    #[command(hide = true)]
+    Stamp,
+}
+
+/// How contenders take turns.
+#[derive(Args)]
+struct Turns {
+    /// Rounds; each contender runs once in each.
+    #[arg(long, default_value_t = 5)]
+    rounds: u32,
+    /// Only the first contender and those whose name contains this.
+    #[arg(long)]
+    only: Option<String>,
+}
+
+impl Turns {
+    /// A start is over in milliseconds: it takes, and can have, many more rounds.
+    fn of_starts(self) -> Self {
+        Self {
+            rounds: self.rounds * 40,
+            ..self
+        }
+    }
 }
 
 fn main() -> anyhow::Result<()> {
     cogo_sandbox::launcher::run_if_asked(std::env::args_os().next().as_deref());
     match Arguments::parse().what {
-        What::Start { rounds } => start::run(rounds),
+        What::Start { turns } => start::run(&turns.of_starts()),
+        What::Throughput { turns } => flood::run(&turns),
+        What::Latency { turns } => latency::run(&turns),
+        What::Warm { turns } => footprint::warm(&turns),
+        What::Memory => footprint::memory(),
         What::Store { dir, rounds } => store::run(&dir, rounds),
+        What::All { turns } => all(turns),
+        What::Stamp => latency::stamp(),
     }
+}
+
+fn all(turns: Turns) -> anyhow::Result<()> {
+    println!("{}\n", host::machine());
+    println!("Peers: {}\n", peers::versions().join(", "));
+    println!("### Throughput\n");
+    flood::run(&turns)?;
+    println!("\n### Latency\n");
+    latency::run(&turns)?;
+    println!("\n### Warm sandboxes\n");
+    footprint::warm(&turns)?;
+    println!("\n### Memory\n");
+    footprint::memory()?;
+    println!("\n### Start\n");
+    start::run(&turns.of_starts())
 }

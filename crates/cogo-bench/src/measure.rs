@@ -2,69 +2,71 @@
 
 use std::time::{Duration, Instant};
 
+use crate::Turns;
+
+/// How long the machine is left alone after each turn: what a contender still does in the
+/// background, such as taking its sandbox down or refilling a pool, must not slow the next one.
+const REST: Duration = Duration::from_millis(30);
+
 /// Something to be timed.
 pub(crate) struct Contender<'a> {
-    pub(crate) name: &'static str,
+    name: String,
     /// Does it once and returns the time that counts.
-    pub(crate) run: Box<dyn FnMut() -> anyhow::Result<Duration> + 'a>,
+    run: Box<dyn FnMut() -> anyhow::Result<Duration> + 'a>,
     times: Vec<Duration>,
 }
 
 impl<'a> Contender<'a> {
     /// A contender all of whose time counts.
     pub(crate) fn new(
-        name: &'static str,
+        name: impl Into<String>,
         mut action: impl FnMut() -> anyhow::Result<()> + 'a,
     ) -> Self {
-        let run = Box::new(move || {
+        Self::timed(name, move || {
             let start = Instant::now();
             action()?;
             Ok(start.elapsed())
-        });
-        Self {
-            name,
-            run,
-            times: Vec::new(),
-        }
+        })
     }
 
     /// A contender that measures itself.
     pub(crate) fn timed(
-        name: &'static str,
+        name: impl Into<String>,
         run: impl FnMut() -> anyhow::Result<Duration> + 'a,
     ) -> Self {
         Self {
-            name,
+            name: name.into(),
             run: Box::new(run),
             times: Vec::new(),
         }
     }
-
-    fn percentile(&self, percent: usize) -> Duration {
-        let last = self.times.len() - 1;
-        self.times[last * percent / 100]
-    }
 }
 
 /// Runs all contenders in turns and prints a table, with ratios to the first one.
-pub(crate) fn run(rounds: u32, contenders: &mut [Contender<'_>]) -> anyhow::Result<()> {
-    for _ in 0..rounds {
-        for contender in contenders.iter_mut() {
-            let time = (contender.run)()?;
-            contender.times.push(time);
-        }
+pub(crate) fn run(turns: &Turns, mut contenders: Vec<Contender<'_>>) -> anyhow::Result<()> {
+    if let Some(only) = &turns.only {
+        let mut is_first = true;
+        contenders.retain(|contender| {
+            std::mem::take(&mut is_first) || contender.name.contains(only.as_str())
+        });
     }
-    for contender in contenders.iter_mut() {
-        contender.times.sort_unstable();
+    // The first round fills caches and does not count.
+    for round in 0..=turns.rounds {
+        for contender in &mut contenders {
+            let time = (contender.run)()?;
+            if round > 0 {
+                contender.times.push(time);
+            }
+            std::thread::sleep(REST);
+        }
     }
     println!("| what | min ms | p50 ms | p99 ms | p50 / first |");
     println!("|---|---|---|---|---|");
-    let first = contenders
-        .first()
-        .map_or(1.0, |first| first.percentile(50).as_secs_f64());
-    for contender in contenders.iter() {
-        let ms = |percent| contender.percentile(percent).as_secs_f64() * 1e3;
-        let ratio = contender.percentile(50).as_secs_f64() / first;
+    let mut first = None;
+    for contender in &mut contenders {
+        contender.times.sort_unstable();
+        let ms = |percent| percentile(&contender.times, percent).as_secs_f64() * 1e3;
+        let ratio = ms(50) / *first.get_or_insert(ms(50));
         println!(
             "| {} | {:.2} | {:.2} | {:.2} | {ratio:.2} |",
             contender.name,
@@ -74,4 +76,9 @@ pub(crate) fn run(rounds: u32, contenders: &mut [Contender<'_>]) -> anyhow::Resu
         );
     }
     Ok(())
+}
+
+/// The value that so many percent of the sorted values do not exceed.
+pub(crate) fn percentile<T: Copy>(sorted: &[T], percent: usize) -> T {
+    sorted[(sorted.len() - 1) * percent / 100]
 }

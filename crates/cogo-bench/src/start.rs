@@ -1,126 +1,114 @@
 //! How long it takes to run `/bin/true`.
 
-use std::cell::Cell;
+use std::fs::{self, File};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use cogo_sandbox::exec_dir::StateDir;
-use cogo_sandbox::spec::{ExecSpec, Isolation, Limits, Network, Stdin, Workspace, WorkspaceMode};
-use cogo_sandbox::start::{Launcher, Start, StartError, start};
-use cogo_sandbox::verdict::Outcome;
+use cogo_sandbox::start::{Launcher, start};
 use cogo_sandbox::zygote::{Zygote, ZygoteOptions};
 
+use crate::Turns;
+use crate::host::{Place, time_to_verdict};
 use crate::measure::{self, Contender};
+use crate::peers::Peer;
 
-const BWRAP: [&str; 20] = [
-    "bwrap",
-    "--unshare-all",
-    "--die-with-parent",
-    "--ro-bind",
-    "/usr",
-    "/usr",
-    "--symlink",
-    "usr/bin",
-    "/bin",
-    "--symlink",
-    "usr/lib",
-    "/lib",
-    "--symlink",
-    "usr/lib64",
-    "/lib64",
-    "--proc",
-    "/proc",
-    "--dev",
-    "/dev",
-    "/bin/true",
-];
+const TRUE: [&str; 1] = ["/bin/true"];
 
 /// Times all ways to run `/bin/true`.
-pub(crate) fn run(rounds: u32) -> anyhow::Result<()> {
-    let folder = tempfile::tempdir()?;
-    let state = StateDir::open(&folder.path().join("state"))?;
-    let workspace = folder.path().join("workspace");
-    std::fs::create_dir(&workspace)?;
-    let spec = spec(workspace);
+pub(crate) fn run(turns: &Turns) -> anyhow::Result<()> {
+    let disk = &Place::on_disk()?;
+    let memory = Place::in_memory()?;
     let launcher = Launcher::default();
     let cold = Zygote::start(&launcher, ZygoteOptions::default())?;
     let warm = Zygote::start(&launcher, ZygoteOptions::default())?;
-    warm.keep_warm(&spec, 2)?;
-    let count = Cell::new(0);
-    let id = || {
-        count.set(count.get() + 1);
-        format!("bench-{}", count.get())
-    };
+    warm.keep_warm(&disk.limited_spec(&TRUE), 2)?;
+    warm.keep_warm(&memory.limited_spec(&TRUE), 2)?;
+    let session_spec = disk.spec(&TRUE);
+    let session = cold.open_session(&disk.state, "session", &disk.limited_spec(&TRUE))?;
+    let memory_session_spec = memory.spec(&TRUE);
+    let memory_session =
+        cold.open_session(&memory.state, "session", &memory.limited_spec(&TRUE))?;
+    let spec = disk.limited_spec(&TRUE);
+    let memory_spec = memory.limited_spec(&TRUE);
     let mut contenders = vec![
-        Contender::new("spawn and wait, no sandbox", || command(&["/bin/true"])),
-        Contender::new("cogo session-less, warm", || {
-            finish(&state, warm.start_exec(&state, &id(), &spec, &[]))
+        Contender::new("spawn and wait, no sandbox", || command(&TRUE)),
+        Contender::new("a small file, durable", || durable_file(disk)),
+        Contender::new("both", || command(&TRUE).and_then(|()| durable_file(disk))),
+        Contender::timed("cogo in a session, state in memory", || {
+            let id = memory.id();
+            time_to_verdict(|| {
+                memory_session.start_exec(&memory.state, &id, &memory_session_spec, &[])
+            })
         }),
-        Contender::new("cogo cold, from a zygote", || {
-            finish(&state, cold.start_exec(&state, &id(), &spec, &[]))
+        Contender::timed("cogo in a session", || {
+            let id = disk.id();
+            time_to_verdict(|| session.start_exec(&disk.state, &id, &session_spec, &[]))
         }),
-        Contender::new("cogo cold, launcher executed anew", || {
-            finish(&state, start(&launcher, &state, &id(), &spec, &[]))
+        Contender::timed("cogo warm, state in memory", || {
+            let id = memory.id();
+            time_to_verdict(|| warm.start_exec(&memory.state, &id, &memory_spec, &[]))
+        }),
+        Contender::timed("cogo warm", || {
+            let id = disk.id();
+            time_to_verdict(|| warm.start_exec(&disk.state, &id, &spec, &[]))
+        }),
+        Contender::timed("cogo cold, from a zygote", || {
+            let id = disk.id();
+            time_to_verdict(|| cold.start_exec(&disk.state, &id, &spec, &[]))
+        }),
+        Contender::timed("cogo cold, launcher executed anew", || {
+            let id = disk.id();
+            time_to_verdict(|| start(&launcher, &disk.state, &id, &spec, &[]))
         }),
     ];
-    if command(&BWRAP).is_ok() {
-        contenders.push(Contender::new("bwrap", || command(&BWRAP)));
+    match cogo_beside_us() {
+        Some(cogo) => contenders.push(Contender::new("`cogo run`, the whole command", move || {
+            let state = disk.path().join("state");
+            let arguments = ["run", "-q", "--stdin", "closed", "--", TRUE[0]];
+            let mut command = Command::new(&cogo);
+            command.current_dir(disk.path().join("workspace"));
+            wait(command.env("COGO_STATE_DIR", state).args(arguments))
+        })),
+        None => println!("Skipped `cogo run`: build it first, in the same folder\n"),
     }
-    measure::run(rounds, &mut contenders)
+    for peer in Peer::able(disk.path())? {
+        let mut count = 0;
+        contenders.push(Contender::new(peer.name, move || {
+            count += 1;
+            peer.run(&format!("bench-{}-{count}", std::process::id()))
+        }));
+    }
+    measure::run(turns, contenders)
 }
 
-fn spec(workspace: PathBuf) -> ExecSpec {
-    ExecSpec {
-        argv: vec!["/bin/true".to_owned()],
-        cwd: None,
-        env: Vec::new(),
-        stdin: Stdin::Closed,
-        pty: None,
-        workspace: Workspace {
-            path: workspace,
-            mode: WorkspaceMode::Direct,
-        },
-        network: Network::None,
-        limits: Limits {
-            memory: Some(1 << 30),
-            pids: Some(100),
-            ..Limits::default()
-        },
-        isolation: Isolation::Strict,
-        rootfs: None,
-        home: PathBuf::from("/home/bench"),
-        read_only_paths: Vec::new(),
-        grace_period: Duration::from_secs(2),
-    }
+/// What a verdict must cost at least: a new file that survives a loss of power.
+fn durable_file(place: &Place) -> anyhow::Result<()> {
+    let path = place.path().join(place.id());
+    let beside = path.with_extension("new");
+    let mut file = File::create(&beside)?;
+    file.write_all(&[b'x'; 300])?;
+    file.sync_all()?;
+    fs::rename(&beside, path)?;
+    Ok(())
 }
 
 fn command(argv: &[&str]) -> anyhow::Result<()> {
-    let status = Command::new(argv[0])
-        .args(&argv[1..])
+    wait(Command::new(argv[0]).args(&argv[1..]))
+}
+
+fn wait(command: &mut Command) -> anyhow::Result<()> {
+    let status = command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .status()
-        .with_context(|| format!("cannot run {}", argv[0]))?;
-    ensure!(status.success(), "{} failed", argv[0]);
+        .with_context(|| format!("cannot run {command:?}"))?;
+    ensure!(status.success(), "{command:?} failed");
     Ok(())
 }
 
-/// Waits for the durable verdict and removes the exec, whose removal is not a part of the run.
-fn finish(_state: &StateDir, started: Result<Start, StartError>) -> anyhow::Result<()> {
-    let exec = match started? {
-        Start::Running(mut started) => {
-            let verdict = started.exec.wait()?;
-            ensure!(
-                verdict.outcome == Outcome::Exited { code: 0 },
-                "{verdict:?}"
-            );
-            started.reap()?;
-            started.exec
-        }
-        Start::Ended(exec) => anyhow::bail!("did not start: {:?}", exec.wait()?),
-    };
-    exec.remove()?;
-    Ok(())
+fn cogo_beside_us() -> Option<PathBuf> {
+    let cogo = std::env::current_exe().ok()?.with_file_name("cogo");
+    cogo.exists().then_some(cogo)
 }

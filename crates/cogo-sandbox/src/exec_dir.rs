@@ -3,7 +3,7 @@
 //! ```text
 //! <state>/execs/<id>/
 //!   lock           held (flock) by the supervisor for as long as it lives
-//!   spec.json      what was asked, without secrets
+//!   spec.json      what was asked, without secrets; appears while the command is started
 //!   running.json   who runs it and what is enforced; appears when the command runs
 //!   log/           the output, see `log`
 //!   control.sock   the supervisor's socket, see `control`; gone at the end
@@ -34,6 +34,9 @@ use crate::verdict::{Outcome, Usage, Verdict};
 /// Longest wait for killed processes to be gone. They are as good as gone; this is for the
 /// kernel to finish their exit, which can take long when they hold much memory.
 pub(crate) const KILL_MAX: Duration = Duration::from_secs(10);
+
+/// The file that says how an exec ended.
+const VERDICT: &str = "verdict.json";
 
 /// Why a state or exec directory could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -283,7 +286,10 @@ impl ExecDir {
             // The verdict may have been written between the two looks.
             let verdict = match self.verdict()? {
                 Some(verdict) => Ok(verdict),
-                None => self.bury(&lock),
+                None => match self.recover_verdict()? {
+                    Some(verdict) => Ok(verdict),
+                    None => self.bury(&lock),
+                },
             };
             release(&lock.0);
             return verdict.map(ExecState::Ended);
@@ -333,15 +339,10 @@ impl ExecDir {
 
     /// The verdict, once there is one. Does not bury.
     pub(crate) fn verdict(&self) -> Result<Option<Verdict>, StateError> {
-        read_json(&self.path.join("verdict.json"))
+        read_json(&self.path.join(VERDICT))
     }
 
     pub(crate) fn write_spec(&self, spec: &ExecSpec) -> Result<(), StateError> {
-        if spec.limits.cpus.is_some_and(f64::is_nan) {
-            // JSON has no such number: it would read as no limit.
-            let error = io::Error::new(io::ErrorKind::InvalidInput, "a limit is not a number");
-            return Err(io_error("write", &self.path.join("spec.json"), error));
-        }
         self.write_json("spec.json", spec, Durability::ProcessDeath)
     }
 
@@ -352,7 +353,7 @@ impl ExecDir {
     /// Writes the verdict. The lock shows that nobody else does. On a full disk it takes the
     /// place of `running.json`, whose news is old by now.
     pub(crate) fn write_verdict(&self, verdict: &Verdict, _: &ExecLock) -> Result<(), StateError> {
-        let write = || self.write_json("verdict.json", verdict, Durability::PowerLoss);
+        let write = || self.write_json(VERDICT, verdict, Durability::PowerLoss);
         write().or_else(|error| {
             fs::remove_file(self.path.join("running.json")).map_err(|_| error)?;
             write()
@@ -389,8 +390,26 @@ impl ExecDir {
         }
     }
 
-    /// Ends what a dead supervisor left behind and says openly that the end is not known.
-    fn bury(&self, lock: &ExecLock) -> Result<Verdict, StateError> {
+    /// Gives a verdict its name whose supervisor, or whose machine, stopped between the sync and
+    /// the rename. A torn one is no verdict. The caller holds the lock.
+    fn recover_verdict(&self) -> Result<Option<Verdict>, StateError> {
+        let beside = self.beside(VERDICT);
+        let Ok(Some(verdict)) = read_json(&beside) else {
+            return Ok(None);
+        };
+        // The group was empty, but nobody removed it.
+        self.end_leftovers()?;
+        let path = self.path.join(VERDICT);
+        File::open(&beside)
+            .and_then(|file| file.sync_all())
+            .and_then(|()| fs::rename(&beside, &path))
+            .map_err(|e| io_error("write", &path, e))?;
+        self.remove_working_files();
+        Ok(Some(verdict))
+    }
+
+    /// Kills what a dead supervisor left running, and tells how much of it could not be killed.
+    fn end_leftovers(&self) -> Result<u32, StateError> {
         let mut survivors = 0;
         let running = self.running()?;
         if running.is_none() {
@@ -404,6 +423,12 @@ impl ExecDir {
             // A group that cannot be removed now holds nothing that runs.
             let _ = cgroup.remove();
         }
+        Ok(survivors)
+    }
+
+    /// Ends what a dead supervisor left behind and says openly that the end is not known.
+    fn bury(&self, lock: &ExecLock) -> Result<Verdict, StateError> {
+        let survivors = self.end_leftovers()?;
         self.remove_working_files();
         let verdict = Verdict {
             outcome: Outcome::Unknown {
@@ -422,7 +447,7 @@ impl ExecDir {
     /// Removes what only a live supervisor has a use for.
     fn remove_working_files(&self) {
         let _ = fs::remove_file(self.control_path());
-        for name in ["spec.json", "running.json", "verdict.json"] {
+        for name in ["spec.json", "running.json", VERDICT] {
             let _ = fs::remove_file(self.beside(name));
         }
         self.remove_overlay();
@@ -434,8 +459,8 @@ impl ExecDir {
     }
 
     /// Writes beside and renames, so that a reader sees all of it or nothing. What has to survive
-    /// a power loss is synchronised after the rename: that commits the name with the content,
-    /// and nobody is told before.
+    /// a power loss is synchronised before the rename, and nobody is told of it or can see it
+    /// earlier. The rename itself may be lost; see [`Self::recover_verdict`].
     fn write_json<T: Serialize>(
         &self,
         name: &str,
@@ -474,11 +499,12 @@ fn write_file(beside: &Path, path: &Path, text: &[u8], durability: Durability) -
         .mode(0o600)
         .open(beside)?;
     file.write_all(text)?;
-    fs::rename(beside, path)?;
     match durability {
-        Durability::ProcessDeath => Ok(()),
-        Durability::PowerLoss => file.sync_all(),
+        Durability::ProcessDeath => {}
+        // A new file's content and its name beside; the rename needs no commit of its own.
+        Durability::PowerLoss => file.sync_all()?,
     }
+    fs::rename(beside, path)
 }
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StateError> {
@@ -524,4 +550,51 @@ pub(crate) fn unix_time_ms() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_millis() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An exec whose supervisor died when the verdict's file held `text` and had no name yet.
+    fn state_after(text: &[u8]) -> ExecState {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::open(folder.path()).unwrap();
+        let (exec, lock) = state.create_exec("some").unwrap();
+        fs::write(exec.beside(VERDICT), text).unwrap();
+        lock.release();
+        let seen = exec.state().unwrap();
+        assert_eq!(exec.state().unwrap(), seen, "what was said once stays");
+        assert!(exec.verdict().unwrap().is_some());
+        seen
+    }
+
+    fn whole() -> Verdict {
+        Verdict {
+            outcome: Outcome::Exited { code: 3 },
+            incidents: Vec::new(),
+            usage: Usage::default(),
+            survivors: 0,
+            log_end: 7,
+            ended_at_ms: 1,
+        }
+    }
+
+    #[test]
+    fn a_verdict_that_lost_its_name_is_the_verdict() {
+        let text = serde_json::to_vec(&whole()).unwrap();
+        assert_eq!(state_after(&text), ExecState::Ended(whole()));
+    }
+
+    #[test]
+    fn a_torn_verdict_is_none() {
+        let text = serde_json::to_vec(&whole()).unwrap();
+        for length in [0, 1, text.len() - 1] {
+            let state = state_after(&text[..length]);
+            let ExecState::Ended(verdict) = state else {
+                panic!("{state:?}")
+            };
+            assert!(matches!(verdict.outcome, Outcome::Unknown { .. }));
+        }
+    }
 }

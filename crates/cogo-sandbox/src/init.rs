@@ -7,7 +7,7 @@
 //! could do to the sandbox from then on. Every command inherits the seal.
 //!
 //! ```text
-//! clone ─▶ waiting for ids ─▶ root built ─▶ parked ──Attach──▶ parked ──Seal──▶ sealed ──Spawn─▶ …
+//! clone ─▶ blank, waiting for ids ─▶ root built ─▶ parked ──Attach──▶ parked ──Seal──▶ sealed ──Spawn─▶ …
 //! ```
 //!
 //! When the supervisor goes away the channel hangs up and process 1 ends, and with it, by the
@@ -28,7 +28,8 @@ use rustix::process::{DumpableBehavior, Pid, Signal};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use attach::{Attachment, AttachmentKind};
-pub(crate) use root::{Root, RootEntry};
+pub(crate) use root::{EntryKind, Root, RootEntry};
+use seal::BegunSeal;
 pub(crate) use seal::{ProcessLimits, Seal};
 
 use crate::message;
@@ -41,19 +42,15 @@ pub(crate) struct InitPlan {
     pub(crate) channel: OwnedFd,
     /// `cgroup.procs` files of the group to live in.
     pub(crate) join: Vec<OwnedFd>,
-    /// What holds the commands.
-    pub(crate) confinement: Confinement,
-}
-
-/// What surrounds the commands that process 1 starts.
-pub(crate) enum Confinement {
-    /// Namespaces of their own, of which this is process 1.
-    Namespaces(Box<NamespacePlan>),
-    /// Nothing: process 1 is an ordinary process that adopts orphans.
-    Guard,
+    /// Whether this is process 1 of namespaces of its own. Otherwise it is an ordinary process
+    /// that adopts orphans.
+    pub(crate) confined: bool,
+    /// Whether the network namespace is new, so that its loopback has to be brought up.
+    pub(crate) own_network: bool,
 }
 
 /// How to furnish fresh namespaces.
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct NamespacePlan {
     /// User and group id inside.
     pub(crate) uid: u32,
@@ -61,8 +58,6 @@ pub(crate) struct NamespacePlan {
     /// Whether supplementary groups can and must be dropped.
     pub(crate) drop_groups: bool,
     pub(crate) root: Root,
-    /// Whether the network namespace is new, so that its loopback has to be brought up.
-    pub(crate) own_network: bool,
     /// Whether to open the listener of the filtering proxy.
     pub(crate) proxy_listener: bool,
 }
@@ -70,8 +65,8 @@ pub(crate) struct NamespacePlan {
 /// What the supervisor asks of process 1.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum InitRequest {
-    /// Identity is mapped; build the root.
-    Build,
+    /// Identity is mapped; build the root, if there is one to build. Its trees ride beside.
+    Build(Option<Box<NamespacePlan>>),
     /// Show these trees; one descriptor each rides beside.
     Attach(Vec<Attachment>),
     /// Give up everything not needed to start commands.
@@ -83,6 +78,8 @@ pub(crate) enum InitRequest {
     SignalAll(i32),
     /// Serve the channel beside as well: a link, over which one exec of a session is run.
     Link,
+    /// Answer when all that was asked before is done.
+    Settle,
     /// Over a link: kill the command started over it and its descendants.
     KillTree,
 }
@@ -104,7 +101,7 @@ pub(crate) enum InitReply {
     /// The root is built. Beside ride the scratch space and, if there is one, the proxy's
     /// listener.
     Ready,
-    /// Attached or sealed.
+    /// All that was asked before is done.
     Done,
     /// A step failed; process 1 has ended.
     Failed(StepFailure),
@@ -153,15 +150,21 @@ impl<T, E: Into<io::Error>> AtStep<T> for Result<T, E> {
 pub(crate) fn run(plan: InitPlan) -> ! {
     let mut keep = plan.descriptors();
     sys::close_all_but(&mut keep);
-    let channel = plan.channel;
-    let result = prepare_process(&plan.join)
-        .and_then(|signals| Init::prepare(channel.as_fd(), plan.confinement, signals));
+    let InitPlan {
+        channel,
+        join,
+        confined,
+        own_network,
+    } = plan;
+    let channel = channel.as_fd();
+    let result = prepare_process(join, confined, own_network)
+        .and_then(|signals| Init::prepare(channel, confined, signals));
     match result {
-        Ok(Some(mut init)) => init.serve(channel.as_fd()),
+        Ok(Some(mut init)) => init.serve(channel),
         // The supervisor is gone already.
         Ok(None) => end(),
         Err(failure) => {
-            let _ = message::send(channel.as_fd(), &InitReply::Failed(failure), &[]);
+            let _ = message::send(channel, &InitReply::Failed(failure), &[]);
             end()
         }
     }
@@ -177,17 +180,22 @@ impl InitPlan {
     fn descriptors(&self) -> Vec<RawFd> {
         let mut all = vec![self.channel.as_raw_fd()];
         all.extend(self.join.iter().map(AsRawFd::as_raw_fd));
-        if let Confinement::Namespaces(plan) = &self.confinement {
-            all.extend(plan.root.descriptors());
-        }
         all
     }
 }
 
-fn prepare_process(join: &[OwnedFd]) -> Step<OwnedFd> {
+/// Everything that can be done before the ids and the design are known.
+fn prepare_process(join: Vec<OwnedFd>, confined: bool, own_network: bool) -> Step<OwnedFd> {
     rustix::thread::set_name(c"cogo-init").at("name the process")?;
+    sys::ask_for_short_slices();
     for procs in join {
         rustix::io::write(procs, b"0").at("join the control group")?;
+    }
+    if own_network {
+        sys::loopback_up().at("bring up loopback")?;
+    }
+    if confined {
+        sys::set_host_name("cogo").at("set the host name")?;
     }
     sys::child_signals().at("read child signals")
 }
@@ -196,6 +204,8 @@ fn prepare_process(join: &[OwnedFd]) -> Step<OwnedFd> {
 struct Init {
     signals: OwnedFd,
     guard: bool,
+    /// The part of the seal that is done already, until the seal.
+    begun_seal: Option<BegunSeal>,
     /// Channels of the execs of a session.
     links: Vec<OwnedFd>,
     /// What the execs that are being stopped consisted of, by their links.
@@ -214,34 +224,32 @@ struct RunningCommand {
 
 impl Init {
     /// Waits for the ids, builds the root and says so. `None` if the supervisor went away.
-    fn prepare(
-        channel: BorrowedFd<'_>,
-        confinement: Confinement,
-        signals: OwnedFd,
-    ) -> Step<Option<Self>> {
-        let Some((InitRequest::Build, _)) = message::receive(channel).at("receive a request")?
+    fn prepare(channel: BorrowedFd<'_>, confined: bool, signals: OwnedFd) -> Step<Option<Self>> {
+        if !confined {
+            rustix::process::set_child_subreaper(Pid::from_raw(1))
+                .at("become the reaper of orphans")?;
+        }
+        let Some((InitRequest::Build(plan), trees)) =
+            message::receive(channel).at("receive a request")?
         else {
             return Ok(None);
         };
-        let mut guard = true;
+        let mut begun_seal = None;
         let mut beside = Vec::new();
-        match confinement {
-            Confinement::Namespaces(plan) => {
-                guard = false;
-                become_inside_user(&plan)?;
-                let listener = prepare_network(&plan)?;
-                plan.root.build()?;
-                beside.push(open_scratch()?);
-                beside.extend(listener);
-            }
-            Confinement::Guard => rustix::process::set_child_subreaper(Pid::from_raw(1))
-                .at("become the reaper of orphans")?,
+        if let Some(plan) = plan {
+            become_inside_user(&plan)?;
+            let listener = plan.proxy_listener.then(listen_for_proxy).transpose()?;
+            plan.root.build(trees)?;
+            begun_seal = Some(BegunSeal::begin(&plan.root.home)?);
+            beside.push(open_scratch()?);
+            beside.extend(listener);
         }
         let beside: Vec<_> = beside.iter().map(AsFd::as_fd).collect();
         message::send(channel, &InitReply::Ready, &beside).at("answer")?;
         Ok(Some(Self {
             signals,
-            guard,
+            guard: !confined,
+            begun_seal,
             links: Vec::new(),
             stopping: Vec::new(),
             running: Vec::new(),
@@ -289,7 +297,12 @@ impl Init {
         let result = match request {
             InitRequest::Attach(attachments) => attach::attach_all(&attachments, descriptors),
             InitRequest::Seal(seal) if self.guard => seal.apply_to_guard(),
-            InitRequest::Seal(seal) => seal.apply(),
+            InitRequest::Seal(seal) => self
+                .begun_seal
+                .take()
+                .ok_or(io::Error::from_raw_os_error(libc::EALREADY))
+                .at("seal the sandbox")
+                .and_then(|begun| seal.apply(begun)),
             InitRequest::Spawn(spawn) => {
                 self.spawn(&spawn, descriptors, None);
                 return;
@@ -302,15 +315,15 @@ impl Init {
                 self.links.extend(descriptors.into_iter().next());
                 return;
             }
+            InitRequest::Settle => {
+                let _ = message::send(channel, &InitReply::Done, &[]);
+                return;
+            }
             // The root is built already, and only links have trees.
-            InitRequest::Build | InitRequest::KillTree => Ok(()),
+            InitRequest::Build(_) | InitRequest::KillTree => return,
         };
-        let reply = match result {
-            Ok(()) => InitReply::Done,
-            Err(failure) => InitReply::Failed(failure),
-        };
-        let _ = message::send(channel, &reply, &[]);
-        if matches!(reply, InitReply::Failed(_)) {
+        if let Err(failure) = result {
+            let _ = message::send(channel, &InitReply::Failed(failure), &[]);
             self.end_everything();
         }
     }
@@ -331,9 +344,10 @@ impl Init {
                 let _ = message::send(self.links[index].as_fd(), &InitReply::Done, &[]);
             }
             // What concerns the whole sandbox is not a link's to ask.
-            InitRequest::Build
+            InitRequest::Build(_)
             | InitRequest::Attach(_)
             | InitRequest::Seal(_)
+            | InitRequest::Settle
             | InitRequest::Link => {}
         }
     }
@@ -447,17 +461,10 @@ fn become_inside_user(plan: &NamespacePlan) -> Step<()> {
         .at("tie the sandbox to its supervisor")
 }
 
-fn prepare_network(plan: &NamespacePlan) -> Step<Option<OwnedFd>> {
-    if plan.own_network {
-        sys::loopback_up().at("bring up loopback")?;
-    }
-    sys::set_host_name("cogo").at("set the host name")?;
-    if !plan.proxy_listener {
-        return Ok(None);
-    }
+fn listen_for_proxy() -> Step<OwnedFd> {
     let address = (std::net::Ipv4Addr::LOCALHOST, crate::sandbox::PROXY_PORT);
     let listener = std::net::TcpListener::bind(address).at("listen for the proxy")?;
-    Ok(Some(listener.into()))
+    Ok(listener.into())
 }
 
 /// A way for the supervisor to ask how full the scratch space is.

@@ -87,28 +87,64 @@ impl LandlockRules {
     ///
     /// A path that does not exist, or the kernel's refusal.
     pub fn prepare(&self) -> Result<Option<PreparedRuleset>, LandlockError> {
+        Ok(self.begin()?.map(UnfinishedRuleset::finish))
+    }
+
+    /// As [`Self::prepare`], for a ruleset to which further paths are added later.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::prepare`].
+    pub fn begin(&self) -> Result<Option<UnfinishedRuleset>, LandlockError> {
         let Some(abi) = landlock_abi() else {
             return Ok(None);
         };
-        let mut ruleset = Ruleset::default()
+        let ruleset = Ruleset::default()
             .handle_access(AccessFs::from_all(ABI_MAX))?
             .scope(Scope::from_all(ABI_MAX))?
             .create()?;
+        let unfinished = UnfinishedRuleset {
+            ruleset,
+            abi: abi.min(ABI_MAX as u32),
+        };
+        unfinished.allow_more(self).map(Some)
+    }
+}
+
+/// A ruleset in the kernel that is still being written.
+#[derive(Debug)]
+pub struct UnfinishedRuleset {
+    ruleset: RulesetCreated,
+    abi: u32,
+}
+
+impl UnfinishedRuleset {
+    /// Allows more, by the paths as they are now.
+    ///
+    /// # Errors
+    ///
+    /// As [`LandlockRules::prepare`].
+    pub fn allow_more(mut self, rules: &LandlockRules) -> Result<Self, LandlockError> {
         for (paths, access) in [
-            (&self.read_execute, read_execute()),
-            (&self.read_write, read_write()),
-            (&self.write_file_only, write_file()),
-            (&self.devices, write_file() | AccessFs::IoctlDev),
+            (&rules.read_execute, read_execute()),
+            (&rules.read_write, read_write()),
+            (&rules.write_file_only, write_file()),
+            (&rules.devices, write_file() | AccessFs::IoctlDev),
         ] {
             for path in paths {
-                ruleset = allow(ruleset, path, access)?;
+                self.ruleset = allow(self.ruleset, path, access)?;
             }
         }
-        let fd: Option<OwnedFd> = ruleset.into();
-        Ok(fd.map(|fd| PreparedRuleset {
-            fd,
-            abi: abi.min(ABI_MAX as u32),
-        }))
+        Ok(self)
+    }
+
+    /// Makes it ready to be put in force.
+    pub fn finish(self) -> PreparedRuleset {
+        let fd: Option<OwnedFd> = self.ruleset.into();
+        PreparedRuleset {
+            fd: fd.expect("a ruleset that was created is in the kernel"),
+            abi: self.abi,
+        }
     }
 }
 

@@ -23,7 +23,6 @@ pub mod landlock;
 pub mod launcher;
 pub mod log;
 mod message;
-mod network;
 pub mod probe;
 pub mod proxy;
 pub mod redact;

@@ -8,6 +8,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recv, recvmsg, sendmsg, socketpair,
@@ -16,7 +17,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// Most descriptors beside one message. The kernel's own bound is 253.
-pub(crate) const DESCRIPTORS_MAX: usize = 128;
+pub(crate) const DESCRIPTORS_MAX: usize = 250;
 
 /// A message longer than this is a mistake; the largest honest one holds a full environment.
 const LENGTH_MAX: usize = 32 << 20;
@@ -79,6 +80,28 @@ pub(crate) fn receive<T: DeserializeOwned>(
         return Ok(None);
     }
     Ok(Some((serde_json::from_slice(&text)?, descriptors)))
+}
+
+/// Puts one end of a connection into a queue, from which another process takes it without
+/// anyone's help: the queue is a socket, and what nobody takes is closed with it.
+pub(crate) fn put(queue: BorrowedFd<'_>, connection: BorrowedFd<'_>) -> io::Result<()> {
+    send(queue, &(), &[connection])
+}
+
+/// Takes what was put into a queue; waits while it is empty. `None` when nobody will put more.
+pub(crate) fn take(queue: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
+    let message = receive::<()>(queue)?;
+    Ok(message.and_then(|((), beside)| beside.into_iter().next()))
+}
+
+/// As [`take`], without waiting: `None` also when the queue is empty.
+pub(crate) fn take_ready(queue: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
+    let mut polled = [PollFd::from_borrowed_fd(queue, PollFlags::IN)];
+    let now = Timespec::default();
+    match poll(&mut polled, Some(&now))? {
+        0 => Ok(None),
+        _ => take(queue),
+    }
 }
 
 fn receive_with_descriptors(

@@ -4,7 +4,6 @@ mod identity;
 mod layout;
 mod tree;
 
-use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -13,17 +12,18 @@ use rustix::process::{Signal, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use identity::Identity;
+use layout::Entries;
 
 use crate::cgroup::Cgroup;
 use crate::exec_dir::Enforced;
 use crate::init::{
-    self, Attachment, AttachmentKind, Confinement, ExecReport, InitPlan, InitReply, InitRequest,
-    NamespacePlan, Seal, SpawnRequest, StepFailure,
+    self, Attachment, AttachmentKind, ExecReport, InitPlan, InitReply, InitRequest, NamespacePlan,
+    Seal, SpawnRequest, StepFailure,
 };
+use crate::message;
 use crate::spec::{Isolation, Network, Workspace, WorkspaceMode};
 use crate::start::{Refusal, RefusalKind};
 use crate::sys::{self, ChildProcess, Cloned, Reaped};
-use crate::{message, network};
 
 /// Port of the filtering proxy on the sandbox's loopback.
 pub(crate) const PROXY_PORT: u16 = 3128;
@@ -57,8 +57,6 @@ pub(crate) struct Sandbox {
     identity: Identity,
     isolation: Isolation,
     network: Network,
-    /// Requests whose success was not heard yet.
-    unanswered: Cell<u32>,
     /// Tells how full the private places are.
     pub(crate) scratch: Option<OwnedFd>,
     /// The proxy's listener in the sandbox's network, until the proxy takes it.
@@ -75,85 +73,125 @@ pub(crate) struct Furnishing<'a> {
     pub(crate) hidden: &'a Path,
 }
 
-impl Sandbox {
-    /// Makes the namespaces and builds the root inside.
+/// Namespaces in which nothing is built yet. They are the costly part of a sandbox, and know
+/// nothing of its design but the two facts of [`Shape`].
+pub(crate) struct Blank {
+    shape: Shape,
+    init: ChildProcess,
+    channel: OwnedFd,
+    /// What the host's root shows, where it was looked up ahead of need.
+    host: Option<Entries>,
+}
+
+/// What of a design is decided when process 1 is cloned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shape {
+    /// Whether it is in namespaces at all.
+    pub(crate) confined: bool,
+    /// Whether the network is among them.
+    pub(crate) own_network: bool,
+}
+
+impl Shape {
+    /// The most usual one.
+    pub(crate) const USUAL: Self = Self {
+        confined: true,
+        own_network: true,
+    };
+
+    pub(crate) fn of(design: &Design) -> Self {
+        let confined = design.isolation != Isolation::None;
+        Self {
+            confined,
+            own_network: confined && design.network != Network::Host,
+        }
+    }
+}
+
+impl Blank {
+    /// Makes the namespaces, with a process 1 that waits for what to build.
     ///
     /// The calling process must be single-threaded; it becomes the sandbox's life line.
-    pub(crate) fn create(
-        design: &Design,
-        cgroup: Option<&Cgroup>,
-        netns: Option<&OwnedFd>,
-    ) -> Result<Self, Refusal> {
-        let identity = Identity::choose(design.uid, design.gid);
-        let confined = design.isolation != Isolation::None;
-        if confined && !identity.privileged {
+    pub(crate) fn create(shape: Shape, cgroup: Option<&Cgroup>) -> Result<Self, Refusal> {
+        // The ids inside do not matter yet.
+        let identity = Identity::choose(0, 0);
+        if shape.confined && !identity.privileged {
             identity
                 .enter_holding_namespace()
                 .map_err(|e| no_user_namespace(&e))?;
         }
-        let root = if confined {
-            Some(layout::root(design)?)
-        } else {
-            None
-        };
         let Entrance { cgroup, join } =
             Entrance::of(cgroup).map_err(|e| failed("open the control group", &e))?;
-        let (ours, theirs) = message::pair().map_err(|e| failed("make a channel", &e))?;
-        let own_network = design.network != Network::Host && netns.is_none();
-        let confinement = match root {
-            Some(root) => Confinement::Namespaces(Box::new(NamespacePlan {
-                uid: design.uid,
-                gid: design.gid,
-                drop_groups: identity.privileged,
-                root,
-                own_network,
-                proxy_listener: matches!(design.network, Network::Allow(_)),
-            })),
-            None => Confinement::Guard,
-        };
+        let (channel, theirs) = message::pair().map_err(|e| failed("make a channel", &e))?;
         let plan = InitPlan {
             channel: theirs,
             join,
-            confinement,
+            confined: shape.confined,
+            own_network: shape.own_network,
         };
-        let flags = if confined { namespaces(own_network) } else { 0 };
-        let init = clone_init(plan, flags, netns, cgroup.as_ref())?;
-        let mut sandbox = Self {
-            init: Some(init),
+        let init = clone_init(plan, shape, cgroup.as_ref())?;
+        Ok(Self {
+            shape,
+            init,
+            channel,
+            host: None,
+        })
+    }
+
+    /// Looks up ahead of need what the host's root shows.
+    pub(crate) fn look_around(&mut self) -> Result<(), Refusal> {
+        self.host = Some(Entries::of_host()?);
+        Ok(())
+    }
+
+    /// Builds a sandbox of a design that has this shape.
+    pub(crate) fn build(self, design: &Design) -> Result<Sandbox, Refusal> {
+        let identity = Identity::choose(design.uid, design.gid);
+        let mut sandbox = Sandbox {
+            init: Some(self.init),
             session_init: None,
-            channel: ours,
+            channel: self.channel,
             user_namespace: None,
             identity,
             isolation: design.isolation,
             network: design.network.clone(),
-            unanswered: Cell::new(0),
             scratch: None,
             proxy_listener: None,
         };
-        sandbox.finish_creation(confined)?;
+        if !self.shape.confined {
+            sandbox.request(&InitRequest::Build(None), &[])?;
+            return sandbox.await_ready().map(|_| sandbox);
+        }
+        let (root, trees) = layout::root(design, self.host)?;
+        let plan = NamespacePlan {
+            uid: design.uid,
+            gid: design.gid,
+            drop_groups: sandbox.identity.privileged,
+            root,
+            proxy_listener: matches!(design.network, Network::Allow(_)),
+        };
+        let init = sandbox.init.as_ref().expect("just created").pid;
+        let namespace = sandbox.identity.map_into(init);
+        sandbox.user_namespace = Some(namespace.map_err(|e| failed("map user ids", &e))?);
+        let beside: Vec<_> = trees.iter().map(AsFd::as_fd).collect();
+        sandbox.request(&InitRequest::Build(Some(Box::new(plan))), &beside)?;
+        let mut beside = sandbox.await_ready()?.into_iter();
+        sandbox.scratch = beside.next();
+        sandbox.proxy_listener = beside.next();
         Ok(sandbox)
     }
+}
 
-    fn finish_creation(&mut self, confined: bool) -> Result<(), Refusal> {
-        if confined {
-            let init = self.init.as_ref().expect("just created");
-            let namespace = self.identity.map_into(init.pid);
-            self.user_namespace = Some(namespace.map_err(|e| failed("map user ids", &e))?);
-        }
-        self.request(&InitRequest::Build, &[])?;
+impl Sandbox {
+    fn await_ready(&self) -> Result<Vec<OwnedFd>, Refusal> {
         match self.reply()? {
-            (InitReply::Ready, beside) => {
-                let mut beside = beside.into_iter();
-                self.scratch = beside.next();
-                self.proxy_listener = beside.next();
-            }
-            (other, _) => return Err(unexpected(&other)),
+            (InitReply::Ready, beside) => Ok(beside),
+            (other, _) => Err(unexpected(&other)),
         }
-        Ok(())
     }
 
-    /// Shows the workspace and what else this use needs. A failure is told by the next
-    /// [`Sandbox::spawn`].
+    /// Shows the workspace and what else this use needs. A failure ends process 1, see
+    /// [`Sandbox::why_gone`].
     pub(crate) fn furnish(&self, furnishing: &Furnishing<'_>) -> Result<(), Refusal> {
         if self.isolation == Isolation::None {
             return Ok(());
@@ -179,7 +217,7 @@ impl Sandbox {
         self.furnish_workspace(furnishing, &mut attachments, &mut trees)?;
         attachments.extend(cover(&furnishing.workspace.path, furnishing.hidden));
         let beside: Vec<BorrowedFd<'_>> = trees.iter().map(AsFd::as_fd).collect();
-        self.request_unanswered(&InitRequest::Attach(attachments), &beside)
+        self.request(&InitRequest::Attach(attachments), &beside)
     }
 
     fn furnish_workspace(
@@ -214,9 +252,9 @@ impl Sandbox {
     }
 
     /// Takes from everything inside what it does not need; see `init::seal`. A
-    /// failure is told by the next [`Sandbox::spawn`].
+    /// failure ends process 1, see [`Sandbox::why_gone`].
     pub(crate) fn seal(&self, seal: Seal) -> Result<(), Refusal> {
-        self.request_unanswered(&InitRequest::Seal(seal), &[])
+        self.request(&InitRequest::Seal(seal), &[])
     }
 
     /// Starts a command; its reports come over the returned channel.
@@ -235,7 +273,6 @@ impl Sandbox {
         let (ours, theirs) = message::pair().map_err(|e| failed("make a channel", &e))?;
         let beside: Vec<_> = [theirs.as_fd()].iter().chain(stdio).copied().collect();
         self.request(&InitRequest::Spawn(request), &beside)?;
-        self.settle()?;
         Ok(ExecChannel { socket: ours })
     }
 
@@ -254,7 +291,6 @@ impl Sandbox {
             identity: self.identity.clone(),
             isolation: self.isolation,
             network: self.network.clone(),
-            unanswered: Cell::new(0),
             scratch: self
                 .scratch
                 .as_ref()
@@ -270,11 +306,19 @@ impl Sandbox {
 
     /// Waits until all that was asked is done.
     pub(crate) fn settle(&self) -> Result<(), Refusal> {
-        while self.unanswered.get() > 0 {
-            self.expect_done()?;
-            self.unanswered.set(self.unanswered.get() - 1);
+        self.request(&InitRequest::Settle, &[])?;
+        match self.reply()?.0 {
+            InitReply::Done => Ok(()),
+            other => Err(unexpected(&other)),
         }
-        Ok(())
+    }
+
+    /// Why process 1 ended: the step that failed, if it told one.
+    pub(crate) fn why_gone(&self) -> Refusal {
+        match self.reply() {
+            Err(refusal) => refusal,
+            Ok((reply, _)) => unexpected(&reply),
+        }
     }
 
     /// Signals every process inside but process 1; over a link, the exec's own.
@@ -341,20 +385,13 @@ impl Sandbox {
         }
     }
 
+    /// Asks for something. Success is not answered where it can be told later: a failure ends
+    /// process 1, which says why on its way.
     fn request(&self, request: &InitRequest, beside: &[BorrowedFd<'_>]) -> Result<(), Refusal> {
-        message::send(self.channel.as_fd(), request, beside)
-            .map_err(|e| failed("talk to the sandbox", &e))
-    }
-
-    /// Asks for something whose success need not be waited for: a failure ends process 1.
-    fn request_unanswered(
-        &self,
-        request: &InitRequest,
-        beside: &[BorrowedFd<'_>],
-    ) -> Result<(), Refusal> {
-        self.request(request, beside)?;
-        self.unanswered.set(self.unanswered.get() + 1);
-        Ok(())
+        match message::send(self.channel.as_fd(), request, beside) {
+            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Err(self.why_gone()),
+            other => other.map_err(|e| failed("talk to the sandbox", &e)),
+        }
     }
 
     fn reply(&self) -> Result<(InitReply, Vec<OwnedFd>), Refusal> {
@@ -366,13 +403,6 @@ impl Sandbox {
                 &io::ErrorKind::BrokenPipe.into(),
             )),
             Err(e) => Err(failed("talk to the sandbox", &e)),
-        }
-    }
-
-    fn expect_done(&self) -> Result<(), Refusal> {
-        match self.reply()?.0 {
-            InitReply::Done => Ok(()),
-            other => Err(unexpected(&other)),
         }
     }
 }
@@ -441,38 +471,27 @@ impl Entrance {
     }
 }
 
-fn namespaces(own_network: bool) -> i32 {
-    let network = if own_network { libc::CLONE_NEWNET } else { 0 };
-    network
-        | libc::CLONE_NEWUSER
-        | libc::CLONE_NEWPID
-        | libc::CLONE_NEWNS
-        | libc::CLONE_NEWIPC
-        | libc::CLONE_NEWUTS
-        | libc::CLONE_NEWCGROUP
-}
-
-/// Clones process 1, inside a network namespace made ahead of need if there is one.
 fn clone_init(
     plan: InitPlan,
-    flags: i32,
-    netns: Option<&OwnedFd>,
+    shape: Shape,
     cgroup: Option<&OwnedFd>,
 ) -> Result<ChildProcess, Refusal> {
-    let own = match netns {
-        Some(pooled) => Some(network::exchange(pooled).map_err(|e| failed("enter a network", &e))?),
-        None => None,
-    };
+    let mut flags = 0;
+    if shape.confined {
+        flags |= libc::CLONE_NEWUSER
+            | libc::CLONE_NEWPID
+            | libc::CLONE_NEWNS
+            | libc::CLONE_NEWIPC
+            | libc::CLONE_NEWUTS
+            | libc::CLONE_NEWCGROUP;
+    }
+    if shape.own_network {
+        flags |= libc::CLONE_NEWNET;
+    }
     // SAFETY: launcher processes are single-threaded from start to end.
-    let cloned = unsafe { sys::clone_process(flags, cgroup.map(AsFd::as_fd)) };
-    match cloned {
+    match unsafe { sys::clone_process(flags, cgroup.map(AsFd::as_fd)) } {
         Ok(Cloned::Child) => init::run(plan),
-        Ok(Cloned::Parent(init)) => {
-            if let Some(own) = own {
-                network::exchange(&own).map_err(|e| failed("return to the host's network", &e))?;
-            }
-            Ok(init)
-        }
+        Ok(Cloned::Parent(init)) => Ok(init),
         Err(e) if flags != 0 => Err(no_user_namespace(&e)),
         Err(e) => Err(failed("fork", &e)),
     }

@@ -24,6 +24,7 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
+use std::sync::LazyLock;
 use std::{fmt, io};
 
 pub use rules::{REVIEWED_MAX, rules};
@@ -90,6 +91,8 @@ impl fmt::Display for Test {
     }
 }
 
+static SHARED: LazyLock<Filter> = LazyLock::new(Filter::compile);
+
 /// The compiled filter. Compile it once, before any fork; install it in each exec.
 #[derive(Clone, Debug)]
 pub struct Filter {
@@ -97,6 +100,11 @@ pub struct Filter {
 }
 
 impl Filter {
+    /// The filter, compiled when first asked for. What is forked afterwards has it already.
+    pub fn shared() -> &'static Self {
+        &SHARED
+    }
+
     /// Compiles [`rules()`] into a program for the kernel.
     pub fn compile() -> Self {
         Self {

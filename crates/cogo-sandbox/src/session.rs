@@ -1,7 +1,8 @@
 //! Sessions: one sandbox in which many commands run.
 
 use std::fs;
-use std::os::fd::{AsFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -10,14 +11,16 @@ use crate::exec_dir::{ExecDir, ExecLock, StateDir};
 use crate::message;
 use crate::rootfs::removal;
 use crate::spec::ExecSpec;
-use crate::start::{Secret, Start, StartError, StartRequest, ask, remove_unstarted};
+use crate::start::{Asked, Secret, Start, StartError, StartRequest, remove_unstarted};
 use crate::supervisor::Errand;
 use crate::supervisor::session::{SessionAnswer, SessionRequest};
 
 /// An open session. Dropping it ends the session and everything in it.
 #[derive(Debug)]
 pub struct Session {
-    socket: Mutex<OwnedFd>,
+    socket: OwnedFd,
+    /// Supervisors that wait for a command; `None` at the end.
+    queue: Mutex<Option<OwnedFd>>,
     folder: PathBuf,
 }
 
@@ -37,8 +40,10 @@ impl Session {
             .mode(0o700)
             .create(&folder)
             .map_err(StartError::Spawn)?;
+        let (queue, theirs) = message::pair().map_err(StartError::Spawn)?;
         let session = Self {
-            socket: Mutex::new(socket),
+            socket,
+            queue: Mutex::new(Some(queue)),
             folder: folder.clone(),
         };
         let errand = Errand::OpenSession(SessionRequest {
@@ -46,10 +51,10 @@ impl Session {
             spec: spec.clone(),
             cgroup_base,
         });
-        let socket = session.socket.lock().expect("nobody else has it yet");
-        message::send(socket.as_fd(), &errand, &[]).map_err(StartError::Spawn)?;
-        let answer = message::receive(socket.as_fd()).map_err(StartError::Spawn)?;
-        drop(socket);
+        message::send(session.socket.as_fd(), &errand, &[theirs.as_fd()])
+            .map_err(StartError::Spawn)?;
+        drop(theirs);
+        let answer = message::receive(session.socket.as_fd()).map_err(StartError::Spawn)?;
         match answer {
             Some((SessionAnswer::Open, _)) => Ok(session),
             Some((SessionAnswer::Refused(refusal), _)) => Err(StartError::Refused(refusal)),
@@ -86,24 +91,45 @@ impl Session {
         spec: &ExecSpec,
         secrets: &[Secret],
     ) -> Result<Start, StartError> {
-        exec.write_spec(spec)?;
-        let (ours, theirs) = message::pair().map_err(StartError::Spawn)?;
-        {
-            let socket = self.socket.lock().expect("no holder of this lock panics");
-            message::send(socket.as_fd(), &(), &[theirs.as_fd()]).map_err(StartError::Spawn)?;
+        let request = StartRequest::new(exec, spec, secrets, None);
+        if let Some(supervisor) = self.take(message::take_ready)? {
+            let asked = Asked::send(supervisor, request, lock)?;
+            // Only now, so that the fork does not take the CPU from the command.
+            self.ask_for_one_more()?;
+            return asked.answer()?.into_start(exec);
         }
-        drop(theirs);
-        ask(&ours, StartRequest::new(exec, spec, secrets, None), lock)?.into_start(exec)
+        self.ask_for_one_more()?;
+        let supervisor = self
+            .take(message::take)?
+            .ok_or(StartError::SupervisorDied)?;
+        Asked::send(supervisor, request, lock)?
+            .answer()?
+            .into_start(exec)
+    }
+
+    fn take(
+        &self,
+        take: impl FnOnce(BorrowedFd<'_>) -> io::Result<Option<OwnedFd>>,
+    ) -> Result<Option<OwnedFd>, StartError> {
+        let queue = self.queue.lock().expect("no holder of this lock panics");
+        let queue = queue.as_ref().expect("it goes with the session");
+        take(queue.as_fd()).map_err(StartError::Spawn)
+    }
+
+    fn ask_for_one_more(&self) -> Result<(), StartError> {
+        message::send(self.socket.as_fd(), &(), &[]).map_err(StartError::Spawn)
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        if let Ok(socket) = self.socket.get_mut() {
-            let _ = rustix::net::shutdown(&*socket, rustix::net::Shutdown::Write);
-            // The keeper closes its end when everything inside is gone.
-            let _ = message::receive::<SessionAnswer>(socket.as_fd());
+        // Supervisors that wait in the queue end with it.
+        if let Ok(queue) = self.queue.get_mut() {
+            *queue = None;
         }
+        let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Write);
+        // The keeper closes its end when everything inside is gone.
+        let _ = message::receive::<SessionAnswer>(self.socket.as_fd());
         let _ = removal::remove(rustix::fs::CWD, self.folder.as_path());
     }
 }

@@ -6,7 +6,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::ser::Error as _;
+use serde::{Deserialize, Serialize, Serializer};
 
 /// One command to run, with everything that bounds it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -103,6 +104,7 @@ pub struct Limits {
     /// Memory of the whole process tree, in bytes.
     pub memory: Option<u64>,
     /// CPU time per wall time of the whole process tree, in cores.
+    #[serde(serialize_with = "a_number")]
     pub cpus: Option<f64>,
     /// Processes and threads alive at once.
     pub pids: Option<u32>,
@@ -114,6 +116,14 @@ pub struct Limits {
     pub silence_timeout: Option<Duration>,
     /// Bytes the log may take on disk; the middle is cut when it would grow past them.
     pub log: Option<u64>,
+}
+
+/// JSON has only finite numbers: another one would be written as none, and read as no limit.
+fn a_number<S: Serializer>(cpus: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+    if cpus.is_some_and(|cpus| !cpus.is_finite()) {
+        return Err(S::Error::custom("a limit is not a number"));
+    }
+    cpus.serialize(serializer)
 }
 
 /// How strong a sandbox has to be. What is asked for is enforced, or nothing is started.

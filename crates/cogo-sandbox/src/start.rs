@@ -217,10 +217,9 @@ fn start_in(
     spec: &ExecSpec,
     secrets: &[Secret],
 ) -> Result<Start, StartError> {
-    exec.write_spec(spec)?;
     let (socket, mut supervisor) = spawn_supervisor(launcher).map_err(StartError::Spawn)?;
     let request = StartRequest::new(exec, spec, secrets, launcher.cgroup_base.as_deref());
-    let answer = ask(&socket, request, lock);
+    let answer = Asked::send(socket, request, lock).and_then(Asked::answer);
     match answer {
         Ok(StartAnswer::Running(running)) => Ok(Start::Running(Started {
             exec: exec.clone(),
@@ -245,25 +244,34 @@ fn start_in(
     }
 }
 
-/// Sends a request with its lock and waits for the answer.
-pub(crate) fn ask(
-    socket: &OwnedFd,
-    request: StartRequest,
-    lock: ExecLock,
-) -> Result<StartAnswer, StartError> {
-    message::send(
-        socket.as_fd(),
-        &Errand::Start(request),
-        &[lock.file().as_fd()],
-    )
-    .map_err(StartError::Spawn)?;
-    // From here on the supervisor alone holds the lock, so its death frees it.
-    drop(lock);
-    let answer: Option<(StartAnswer, _)> =
-        message::receive(socket.as_fd()).map_err(StartError::Spawn)?;
-    answer
-        .map(|(answer, _)| answer)
-        .ok_or(StartError::SupervisorDied)
+/// A request that a supervisor has, and has not answered yet.
+pub(crate) struct Asked(OwnedFd);
+
+impl Asked {
+    /// Sends a request with its lock.
+    pub(crate) fn send(
+        socket: OwnedFd,
+        request: StartRequest,
+        lock: ExecLock,
+    ) -> Result<Self, StartError> {
+        message::send(
+            socket.as_fd(),
+            &Errand::Start(request),
+            &[lock.file().as_fd()],
+        )
+        .map_err(StartError::Spawn)?;
+        // From here on the supervisor alone holds the lock, so its death frees it.
+        drop(lock);
+        Ok(Self(socket))
+    }
+
+    /// Waits for the answer.
+    pub(crate) fn answer(self) -> Result<StartAnswer, StartError> {
+        let answer = message::receive(self.0.as_fd()).map_err(StartError::Spawn)?;
+        answer
+            .map(|(answer, _)| answer)
+            .ok_or(StartError::SupervisorDied)
+    }
 }
 
 fn spawn_supervisor(launcher: &Launcher) -> io::Result<(OwnedFd, Child)> {

@@ -37,14 +37,14 @@ use self::input::Input;
 use self::judge::Facts;
 use self::output::Outputs;
 use self::prepare::Prepared;
-pub(crate) use self::prepare::design;
+pub(crate) use self::prepare::{design, sandbox_part};
 use self::session::SessionRequest;
 use crate::cgroup::{Cgroup, CgroupCapabilities, Cgroups};
 use crate::control::{Notice, Request};
 use crate::exec_dir::{ExecDir, ExecLock, KILL_MAX, unix_time_ms};
 use crate::init::ExecReport;
 use crate::message;
-use crate::sandbox::{Design, ExecChannel, Sandbox, failed};
+use crate::sandbox::{ExecChannel, Sandbox, failed};
 use crate::spec::ExecSpec;
 use crate::start::{Refusal, RefusalKind, Secret, StartAnswer, StartRequest};
 use crate::sys::{self, ReapedUsage};
@@ -55,61 +55,76 @@ pub(crate) fn main() -> ! {
     // Ctrl-C at the starter's terminal is not meant for us.
     let _ = rustix::process::setsid();
     let _ = rustix::thread::set_name(c"cogo-supervisor");
+    sys::ask_for_short_slices();
     let code = match io::stdin().as_fd().try_clone_to_owned() {
         Ok(socket) => {
             release_stdin();
-            i32::from(!serve_start(socket, Host::default()))
+            i32::from(!serve_start(&socket, None))
         }
         Err(_) => 1,
     };
     std::process::exit(code)
 }
 
-/// What a supervisor inherits from a zygote, so that it need not find or make it again.
-#[derive(Default)]
-pub(crate) struct Host {
-    pub(crate) cgroups: Option<Cgroups>,
-    /// A network namespace for this supervisor's sandbox.
-    pub(crate) network: Option<OwnedFd>,
-    /// Network namespaces for sandboxes to come; the zygote's alone.
-    pub(crate) spare_networks: Vec<OwnedFd>,
-}
-
 /// A sandbox with its control group.
 pub(crate) struct Parked {
     pub(crate) sandbox: Sandbox,
     pub(crate) cgroup: Option<Cgroup>,
+    /// Whether it is bounded, furnished and sealed already.
+    pub(crate) is_sealed: bool,
 }
 
-/// Serves the errand that comes over the socket.
-pub(crate) fn serve_start(socket: OwnedFd, host: Host) -> bool {
-    let Some((errand, lock)) = receive_errand(&socket) else {
+/// Serves the errand that comes over the socket. A zygote knows the control groups already.
+pub(crate) fn serve_start(socket: &OwnedFd, cgroups: Option<Cgroups>) -> bool {
+    let Some((errand, beside)) = receive_errand(socket) else {
         return false;
     };
-    let cgroups = host
-        .cgroups
-        .unwrap_or_else(|| Cgroups::discover(errand.cgroup_base()));
-    let make = |spec: &ExecSpec, name: &str| {
-        prepare::make_sandbox(&design(spec), name, &cgroups, host.network.as_ref())
-    };
-    errand.see_through(socket, lock, make, cgroups.capabilities())
+    let cgroups = cgroups.unwrap_or_else(|| Cgroups::discover(errand.cgroup_base()));
+    let make =
+        |spec: &ExecSpec, exec: &ExecDir| prepare::make_sandbox(&design(spec), exec.id(), &cgroups);
+    errand.see_through(socket, beside, make, cgroups.capabilities())
 }
 
-/// Makes a sandbox ahead of need, says so over the channel, and waits there for the socket of
-/// the errand that will use it. A sandbox that could not be made refuses that errand.
-pub(crate) fn park(channel: &OwnedFd, design: &Design, host: Host) {
-    let cgroups = host.cgroups.unwrap_or_else(|| Cgroups::discover(None));
-    let parked = prepare::make_sandbox(design, "parked", &cgroups, host.network.as_ref());
-    // A zygote that could not wait has closed its end, after it sent what is received next.
-    let _ = message::send(channel.as_fd(), &parked.as_ref().err(), &[]);
-    let Ok(Some(((), beside))) = message::receive::<()>(channel.as_fd()) else {
+/// What a supervisor prepares before it knows its errand.
+pub(crate) enum Preparation {
+    /// A sandbox for a spec, of which the command is not looked at.
+    Sandbox(Box<ExecSpec>),
+    /// Namespaces for any design of the usual shape.
+    Blank,
+}
+
+/// Prepares ahead of need, says so over the socket, and waits there for the errand that fits.
+/// What could not be prepared refuses that errand.
+pub(crate) fn park(socket: &OwnedFd, preparation: &Preparation, cgroups: &Cgroups) {
+    match preparation {
+        Preparation::Sandbox(spec) => {
+            let ahead = prepare::Ahead::make(spec, cgroups);
+            await_errand(socket, ahead, cgroups, |ahead, spec, exec| {
+                ahead.take(spec, exec, cgroups)
+            });
+        }
+        Preparation::Blank => {
+            let blank = prepare::ParkedBlank::make(cgroups);
+            await_errand(socket, blank, cgroups, |blank, spec, _| {
+                blank.build(&design(spec))
+            });
+        }
+    }
+}
+
+fn await_errand<T>(
+    socket: &OwnedFd,
+    prepared: Result<T, Refusal>,
+    cgroups: &Cgroups,
+    finish: impl FnOnce(T, &ExecSpec, &ExecDir) -> Result<Parked, Refusal>,
+) {
+    if message::send(socket.as_fd(), &prepared.as_ref().err(), &[]).is_err() {
         return;
-    };
-    let Some(socket) = beside.into_iter().next() else {
-        return;
-    };
-    if let Some((errand, lock)) = receive_errand(&socket) {
-        errand.see_through(socket, lock, |_, _| parked, cgroups.capabilities());
+    }
+    if let Some((errand, beside)) = receive_errand(socket) {
+        let make =
+            |spec: &ExecSpec, exec: &ExecDir| prepared.and_then(|ready| finish(ready, spec, exec));
+        errand.see_through(socket, beside, make, cgroups.capabilities());
     }
 }
 
@@ -133,25 +148,28 @@ impl Errand {
     /// Does it, in a sandbox that `make` makes or hands over. Whether it came to its proper end.
     fn see_through(
         self,
-        socket: OwnedFd,
-        lock: Option<ExecLock>,
-        make: impl FnOnce(&ExecSpec, &str) -> Result<Parked, Refusal>,
+        socket: &OwnedFd,
+        beside: Option<OwnedFd>,
+        make: impl FnOnce(&ExecSpec, &ExecDir) -> Result<Parked, Refusal>,
         capabilities: &CgroupCapabilities,
     ) -> bool {
-        match (self, lock) {
-            (Self::Start(request), Some(lock)) => run(socket, || {
+        let Some(beside) = beside else { return false };
+        match self {
+            Self::Start(request) => run(socket, || {
+                let lock = ExecLock::from_fd(beside);
                 prepare::prepare(request, lock, make, capabilities)
             }),
-            (Self::Start(_), None) => false,
-            (Self::OpenSession(request), _) => session::keep(socket, &request, make, capabilities),
+            Self::OpenSession(request) => {
+                session::keep(socket, beside, &request, make, capabilities)
+            }
         }
     }
 }
 
-/// Waits for an errand and, if it is a start, the exec's lock beside it.
-fn receive_errand(socket: &OwnedFd) -> Option<(Errand, Option<ExecLock>)> {
+/// Waits for an errand and what rides beside it: the exec's lock, or the queue of a session.
+fn receive_errand(socket: &OwnedFd) -> Option<(Errand, Option<OwnedFd>)> {
     let (errand, beside) = message::receive(socket.as_fd()).ok()??;
-    Some((errand, beside.into_iter().next().map(ExecLock::from_fd)))
+    Some((errand, beside.into_iter().next()))
 }
 
 /// Ends a forked process without the destructors of what it shares with its parent.
@@ -161,7 +179,7 @@ fn exit_now() -> ! {
 }
 
 /// Prepares a command, answers and, if it runs, stays with it to its end.
-fn run(socket: OwnedFd, prepare: impl FnOnce() -> Result<Prepared, Refusal>) -> bool {
+fn run(socket: &OwnedFd, prepare: impl FnOnce() -> Result<Prepared, Refusal>) -> bool {
     let prepared = prepare();
     let answer = match &prepared {
         Ok(Prepared::Running(supervisor)) => StartAnswer::Running(supervisor.running.clone()),
@@ -170,7 +188,6 @@ fn run(socket: OwnedFd, prepare: impl FnOnce() -> Result<Prepared, Refusal>) -> 
     };
     // The starter may be gone; the exec does not depend on it.
     let _ = message::send(socket.as_fd(), &answer, &[]);
-    drop(socket);
     match prepared {
         Ok(Prepared::Running(mut supervisor)) => {
             supervisor.watch();
@@ -440,6 +457,8 @@ impl Supervisor {
             self.exec.remove_overlay();
         }
         self.lock.release();
+        // Those who waited for the lock go first: what follows is nothing to wait for.
+        rustix::thread::sched_yield();
         drop(self.sandbox);
         drop(self.cgroup);
         written

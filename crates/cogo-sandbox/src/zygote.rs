@@ -1,45 +1,56 @@
-//! The zygote: a small process that forks supervisors and keeps sandboxes ready.
+//! The zygote: a small process that forks supervisors and keeps some ready.
 //!
 //! Forking a big process is what makes starting slow, so a worker starts one zygote early and
-//! asks it for every exec. The zygote has one thread and little memory; it learns of an exec
-//! only its design (network, root, ids), the rest goes straight to the supervisor.
+//! asks it for every exec. The zygote has one thread and little memory; all it learns of an exec
+//! is a socket, over which the supervisor it forks hears the rest.
+//!
+//! What takes long is done ahead of need, in supervisors that wait for their errand: *parked* ones
+//! have a sandbox for a known spec, *blank* ones have the namespaces and the control group that
+//! any usual design is built in. They are handed over through a queue, a socket from which the
+//! worker takes the next one without waking the zygote.
 //!
 //! ```text
-//! worker ──Start + socket──▶ zygote ──fork──▶ supervisor ──▶ sandbox      (cold)
-//!                               └──socket──▶ parked supervisor, sandbox ready  (warm)
+//! worker ──Start + socket──▶ zygote ──fork──▶ supervisor, sandbox to be made
+//!    │ ◀── queue of a spec ──────┼──────────▶ parked supervisor, sandbox ready
+//!    │ ◀── queue of blanks ──────┴──────────▶ blank supervisor, namespaces ready
 //! ```
 //!
 //! Supervisors do not depend on it: they go on when it dies, and those that still wait for
-//! work end.
+//! work end with the queue.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup::Cgroups;
 use crate::exec_dir::{ExecDir, ExecLock, StateDir};
+use crate::launcher;
 use crate::message;
-use crate::sandbox::{Design, Identity};
+use crate::sandbox::{Design, Identity, Shape};
+use crate::seccomp::Filter;
 use crate::session::Session;
-use crate::spec::{ExecSpec, Isolation, Network};
+use crate::spec::ExecSpec;
 use crate::start::{
-    Launcher, Refusal, Secret, Start, StartError, StartRequest, ask, remove_unstarted,
+    Asked, Launcher, Refusal, Secret, Start, StartError, StartRequest, remove_unstarted,
 };
-use crate::supervisor::{self, Host, orphans};
+use crate::supervisor::{self, Preparation, orphans};
 use crate::sys::{self, Cloned};
-use crate::{launcher, network};
 
-/// Time without requests after which the zygote makes things ahead of need: long enough that
-/// the exec which was just started has the machine for itself.
-const QUIET: Timespec = Timespec {
+/// Time without requests after which something is made ahead of need: long enough that the exec
+/// which was just started has the machine for itself.
+pub(crate) const QUIET: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 5_000_000,
 };
+
+/// The pool of blanks, which is there from the start.
+const BLANKS: u32 = 0;
 
 /// A running zygote. It ends when this is dropped; execs that run go on.
 #[derive(Debug)]
@@ -47,40 +58,79 @@ pub struct Zygote {
     socket: Mutex<OwnedFd>,
     process: Child,
     cgroup_base: Option<PathBuf>,
+    pools: Mutex<Pools>,
 }
 
 /// How many things a zygote keeps ready.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ZygoteOptions {
-    /// Network namespaces made ahead of need. Default: 4.
-    pub networks: usize,
+    /// Supervisors with namespaces that any usual design can be built in. Default: 4.
+    pub blanks: usize,
 }
 
 impl Default for ZygoteOptions {
     fn default() -> Self {
-        Self { networks: 4 }
+        Self { blanks: 4 }
     }
+}
+
+/// Everything that is ready, as the worker sees it.
+#[derive(Debug)]
+struct Pools {
+    blanks: Pool,
+    parked: Vec<(Fit, Pool)>,
+    /// Pools made so far; their numbers.
+    made: u32,
+}
+
+/// What a parked sandbox has to fit: the owner of the workspace is in the design.
+#[derive(Clone, Debug, PartialEq)]
+struct Fit {
+    design: Design,
+    spec: ExecSpec,
+}
+
+impl Fit {
+    fn of(spec: &ExecSpec) -> Self {
+        Self {
+            design: supervisor::design(spec),
+            spec: supervisor::sandbox_part(spec),
+        }
+    }
+}
+
+/// Supervisors that were prepared alike.
+#[derive(Debug)]
+struct Pool {
+    number: u32,
+    queue: OwnedFd,
+    /// Taken from the queue, and known to be ready.
+    ready: VecDeque<OwnedFd>,
 }
 
 /// What a client asks of the zygote.
 #[derive(Debug, Serialize, Deserialize)]
 enum ZygoteRequest {
+    /// The first request. Beside it rides the queue for blanks.
     Configure {
-        options: ZygoteOptions,
+        blanks: usize,
         cgroup_base: Option<PathBuf>,
     },
-    /// Serve the start request that comes over the socket beside.
-    Start(Design),
-    /// Keep so many sandboxes of this design parked; answered when they are ready.
-    Keep { design: Design, count: usize },
+    /// Have a supervisor serve the errand that comes over the socket beside.
+    Start,
+    /// Put so many sandboxes for this spec into the queue beside.
+    Keep {
+        pool: u32,
+        spec: Box<ExecSpec>,
+        count: usize,
+    },
+    /// One was taken from a pool.
+    Taken { pool: u32 },
 }
 
-/// What the zygote answers to all but `Start`.
+/// What the zygote answers to `Configure`.
 #[derive(Debug, Serialize, Deserialize)]
-enum ZygoteAnswer {
-    Done,
-    Refused(Refusal),
-}
+struct Configured;
 
 impl Zygote {
     /// Starts a zygote. Call it while the process is still small: it is forked from here.
@@ -91,17 +141,27 @@ impl Zygote {
     pub fn start(launcher: &Launcher, options: ZygoteOptions) -> Result<Self, StartError> {
         let (ours, theirs) = message::pair().map_err(StartError::Spawn)?;
         let process = spawn(launcher, theirs).map_err(StartError::Spawn)?;
+        let (blanks, queue) = Pool::new(BLANKS).map_err(StartError::Spawn)?;
         let zygote = Self {
             socket: Mutex::new(ours),
             process,
             cgroup_base: launcher.cgroup_base.clone(),
+            pools: Mutex::new(Pools {
+                blanks,
+                parked: Vec::new(),
+                made: BLANKS,
+            }),
         };
-        let cgroup_base = launcher.cgroup_base.clone();
-        zygote.ask(&ZygoteRequest::Configure {
-            options,
-            cgroup_base,
-        })?;
-        Ok(zygote)
+        let configure = ZygoteRequest::Configure {
+            blanks: options.blanks,
+            cgroup_base: launcher.cgroup_base.clone(),
+        };
+        zygote.send(&configure, &[queue.as_fd()])?;
+        let answer = message::receive(zygote.lock_socket().as_fd()).map_err(StartError::Spawn)?;
+        match answer {
+            Some((Configured, _)) => Ok(zygote),
+            None => Err(StartError::SupervisorDied),
+        }
     }
 
     /// Starts an exec, as [`crate::start::start`] does. A sandbox that is parked for its design
@@ -132,13 +192,12 @@ impl Zygote {
         spec: &ExecSpec,
         secrets: &[Secret],
     ) -> Result<Start, StartError> {
-        exec.write_spec(spec)?;
-        let (ours, theirs) = message::pair().map_err(StartError::Spawn)?;
-        let design = supervisor::design(spec);
-        self.send(&ZygoteRequest::Start(design), &[theirs.as_fd()])?;
-        drop(theirs);
+        let (supervisor, pool) = self.supervisor_for(spec)?;
         let request = StartRequest::new(exec, spec, secrets, self.cgroup_base.as_deref());
-        ask(&ours, request, lock)?.into_start(exec)
+        let asked = Asked::send(supervisor, request, lock)?;
+        // Only now, so that the zygote does not take the CPU from the supervisor.
+        self.tell_taken(pool)?;
+        asked.answer()?.into_start(exec)
     }
 
     /// Opens a session: a sandbox made by this spec, whose command is not looked at, in which
@@ -153,41 +212,69 @@ impl Zygote {
         id: &str,
         spec: &ExecSpec,
     ) -> Result<Session, StartError> {
-        let (ours, theirs) = message::pair().map_err(StartError::Spawn)?;
-        self.send(
-            &ZygoteRequest::Start(supervisor::design(spec)),
-            &[theirs.as_fd()],
-        )?;
-        drop(theirs);
-        Session::open(ours, state, id, spec, self.cgroup_base.clone())
+        let (supervisor, pool) = self.supervisor_for(spec)?;
+        self.tell_taken(pool)?;
+        Session::open(supervisor, state, id, spec, self.cgroup_base.clone())
     }
 
-    /// Keeps `count` sandboxes parked that fit the spec, and returns when they are ready. One
-    /// that is used is replaced. Zero forgets the design.
+    /// Keeps `count` sandboxes parked that fit the spec, whatever its command, and returns when
+    /// they are ready. They show the workspace with the mounts below it as it is now. One that is
+    /// used is replaced. Zero forgets them.
     ///
     /// # Errors
     ///
     /// Fails when a sandbox cannot be made.
     pub fn keep_warm(&self, spec: &ExecSpec, count: usize) -> Result<(), StartError> {
-        self.ask(&ZygoteRequest::Keep {
-            design: supervisor::design(spec),
+        let fit = Fit::of(spec);
+        let (mut pool, queue) = {
+            let mut pools = self.lock_pools();
+            // Its sandboxes end with the queue.
+            pools.parked.retain(|(known, _)| *known != fit);
+            pools.made += 1;
+            Pool::new(pools.made).map_err(StartError::Spawn)?
+        };
+        if count == 0 {
+            return Ok(());
+        }
+        let keep = ZygoteRequest::Keep {
+            pool: pool.number,
+            spec: Box::new(fit.spec.clone()),
             count,
+        };
+        self.send(&keep, &[queue.as_fd()])?;
+        drop(queue);
+        pool.fill(count)?;
+        self.lock_pools().parked.push((fit, pool));
+        Ok(())
+    }
+
+    /// A supervisor to send an errand to, and the pool it was taken from: the best prepared one
+    /// there is, or a new one.
+    fn supervisor_for(&self, spec: &ExecSpec) -> Result<(OwnedFd, Option<u32>), StartError> {
+        if let Some(taken) = self.lock_pools().take(&Fit::of(spec))? {
+            return Ok(taken);
+        }
+        let (ours, theirs) = message::pair().map_err(StartError::Spawn)?;
+        self.send(&ZygoteRequest::Start, &[theirs.as_fd()])?;
+        Ok((ours, None))
+    }
+
+    fn tell_taken(&self, pool: Option<u32>) -> Result<(), StartError> {
+        pool.map_or(Ok(()), |pool| {
+            self.send(&ZygoteRequest::Taken { pool }, &[])
         })
     }
 
     fn send(&self, request: &ZygoteRequest, beside: &[BorrowedFd<'_>]) -> Result<(), StartError> {
-        let socket = self.socket.lock().expect("no holder of this lock panics");
-        message::send(socket.as_fd(), request, beside).map_err(StartError::Spawn)
+        message::send(self.lock_socket().as_fd(), request, beside).map_err(StartError::Spawn)
     }
 
-    fn ask(&self, request: &ZygoteRequest) -> Result<(), StartError> {
-        let socket = self.socket.lock().expect("no holder of this lock panics");
-        message::send(socket.as_fd(), request, &[]).map_err(StartError::Spawn)?;
-        match message::receive(socket.as_fd()).map_err(StartError::Spawn)? {
-            Some((ZygoteAnswer::Done, _)) => Ok(()),
-            Some((ZygoteAnswer::Refused(refusal), _)) => Err(StartError::Refused(refusal)),
-            None => Err(StartError::SupervisorDied),
-        }
+    fn lock_socket(&self) -> MutexGuard<'_, OwnedFd> {
+        self.socket.lock().expect("no holder of this lock panics")
+    }
+
+    fn lock_pools(&self) -> MutexGuard<'_, Pools> {
+        self.pools.lock().expect("no holder of this lock panics")
     }
 }
 
@@ -197,6 +284,71 @@ impl Drop for Zygote {
             let _ = rustix::net::shutdown(&*socket, rustix::net::Shutdown::Both);
         }
         let _ = self.process.wait();
+    }
+}
+
+impl Pools {
+    fn take(&mut self, fit: &Fit) -> Result<Option<(OwnedFd, Option<u32>)>, StartError> {
+        let parked = self.parked.iter_mut().find(|(known, _)| known == fit);
+        let fits_blank = Shape::of(&fit.design) == Shape::USUAL;
+        let candidates = parked
+            .map(|(_, pool)| pool)
+            .into_iter()
+            .chain(fits_blank.then_some(&mut self.blanks));
+        for pool in candidates {
+            if let Some(supervisor) = pool.take()? {
+                return Ok(Some((supervisor, Some(pool.number))));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Pool {
+    /// A pool, and the other end of its queue.
+    fn new(number: u32) -> io::Result<(Self, OwnedFd)> {
+        let (queue, theirs) = message::pair()?;
+        let pool = Self {
+            number,
+            queue,
+            ready: VecDeque::new(),
+        };
+        Ok((pool, theirs))
+    }
+
+    /// Waits until so many are ready.
+    fn fill(&mut self, count: usize) -> Result<(), StartError> {
+        let mut supervisors = Vec::with_capacity(count);
+        for _ in 0..count {
+            let supervisor = message::take(self.queue.as_fd()).map_err(StartError::Spawn)?;
+            supervisors.push(supervisor.ok_or(StartError::SupervisorDied)?);
+        }
+        for supervisor in supervisors {
+            hear_ready(&supervisor)?;
+            self.ready.push_back(supervisor);
+        }
+        Ok(())
+    }
+
+    /// The next one, if there is one. It may have to be waited for, which is sooner than another
+    /// could be made.
+    fn take(&mut self) -> Result<Option<OwnedFd>, StartError> {
+        if let Some(supervisor) = self.ready.pop_front() {
+            return Ok(Some(supervisor));
+        }
+        match message::take_ready(self.queue.as_fd()).map_err(StartError::Spawn)? {
+            None => Ok(None),
+            Some(supervisor) => hear_ready(&supervisor).map(|()| Some(supervisor)),
+        }
+    }
+}
+
+/// Hears whether a supervisor could prepare.
+fn hear_ready(supervisor: &OwnedFd) -> Result<(), StartError> {
+    match message::receive::<Option<Refusal>>(supervisor.as_fd()).map_err(StartError::Spawn)? {
+        Some((None, _)) => Ok(()),
+        Some((Some(refusal), _)) => Err(StartError::Refused(refusal)),
+        None => Err(StartError::SupervisorDied),
     }
 }
 
@@ -216,6 +368,7 @@ fn spawn(launcher: &Launcher, socket: OwnedFd) -> io::Result<Child> {
 pub(crate) fn main() -> ! {
     let _ = rustix::process::setsid();
     let _ = rustix::thread::set_name(c"cogo-zygote");
+    sys::ask_for_short_slices();
     let code = match (
         io::stdin().as_fd().try_clone_to_owned(),
         sys::child_signals(),
@@ -223,11 +376,10 @@ pub(crate) fn main() -> ! {
         (Ok(socket), Ok(signals)) => {
             supervisor::release_stdin();
             Server {
-                socket,
+                socket: Some(socket),
                 signals,
-                host: Host::default(),
-                pools: Vec::new(),
-                networks: 0,
+                cgroups: None,
+                supplies: Vec::new(),
             }
             .serve()
         }
@@ -238,29 +390,31 @@ pub(crate) fn main() -> ! {
 
 /// The zygote at work.
 struct Server {
-    socket: OwnedFd,
+    /// `None` in children, which must not outlive their purpose by holding it.
+    socket: Option<OwnedFd>,
     signals: OwnedFd,
-    host: Host,
-    pools: Vec<Pool>,
-    /// Network namespaces to keep ready.
-    networks: usize,
+    cgroups: Option<Cgroups>,
+    supplies: Vec<Supply>,
 }
 
-/// Parked sandboxes of one design.
-struct Pool {
-    design: Design,
-    count: usize,
-    parked: Vec<OwnedFd>,
+/// A pool, as the zygote sees it.
+struct Supply {
+    pool: u32,
+    preparation: Preparation,
+    queue: OwnedFd,
+    /// How many are to be put into the queue.
+    lacking: usize,
 }
 
 impl Server {
     fn serve(mut self) -> i32 {
-        loop {
+        while let Some(socket) = &self.socket {
             let mut polled = [
-                PollFd::from_borrowed_fd(self.socket.as_fd(), PollFlags::IN),
-                PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN),
+                PollFd::new(socket, PollFlags::IN),
+                PollFd::new(&self.signals, PollFlags::IN),
             ];
-            let quiet = poll(&mut polled, self.refill_due().as_ref()) == Ok(0);
+            let lacking = self.supplies.iter().any(|supply| supply.lacking > 0);
+            let quiet = poll(&mut polled, lacking.then_some(&QUIET)) == Ok(0);
             let [request, child] = polled.map(|fd| !fd.revents().is_empty());
             if quiet {
                 self.refill_one();
@@ -270,16 +424,17 @@ impl Server {
                 self.reap();
             }
             if request && !self.serve_one() {
-                return 0;
+                break;
             }
         }
+        0
     }
 
     /// A supervisor that was killed could not remove its control group.
     fn reap(&self) {
         while let Ok(Some(reaped)) = sys::reap_any() {
             if libc::WIFSIGNALED(reaped.status)
-                && let Some(cgroups) = &self.host.cgroups
+                && let Some(cgroups) = &self.cgroups
             {
                 orphans::end_groups_made_by(reaped.pid.as_raw_nonzero().get(), cgroups);
             }
@@ -288,58 +443,68 @@ impl Server {
 
     /// Whether there was a request.
     fn serve_one(&mut self) -> bool {
-        let Ok(Some((request, beside))) = message::receive(self.socket.as_fd()) else {
+        let received = self
+            .socket
+            .as_ref()
+            .and_then(|socket| message::receive(socket.as_fd()).ok()?);
+        let Some((request, beside)) = received else {
             return false;
         };
-        let result = match request {
-            ZygoteRequest::Start(design) => {
-                if let Some(socket) = beside.into_iter().next() {
-                    self.start(&design, socket);
+        let beside = beside.into_iter().next();
+        match (request, beside) {
+            (ZygoteRequest::Start, Some(socket)) => self.fork_supervisor(&socket),
+            (
+                ZygoteRequest::Configure {
+                    blanks,
+                    cgroup_base,
+                },
+                Some(queue),
+            ) => return self.configure(blanks, cgroup_base.as_deref(), queue),
+            (ZygoteRequest::Keep { pool, spec, count }, Some(queue)) => {
+                self.supplies.push(Supply {
+                    pool,
+                    preparation: Preparation::Sandbox(spec),
+                    queue,
+                    lacking: count,
+                });
+                self.fill(self.supplies.len() - 1);
+            }
+            (ZygoteRequest::Taken { pool }, _) => {
+                let supply = self.supplies.iter_mut().find(|supply| supply.pool == pool);
+                if let Some(supply) = supply {
+                    supply.lacking += 1;
                 }
-                return true;
             }
-            ZygoteRequest::Configure {
-                options,
-                cgroup_base,
-            } => {
-                self.configure(options, cgroup_base.as_deref());
-                Ok(())
-            }
-            ZygoteRequest::Keep { design, count } => self.keep(design, count),
-        };
-        let answer = result.map_or_else(ZygoteAnswer::Refused, |()| ZygoteAnswer::Done);
-        message::send(self.socket.as_fd(), &answer, &[]).is_ok()
+            // Our own client sends what belongs to a request.
+            (_, None) => {}
+        }
+        true
     }
 
-    fn configure(&mut self, options: ZygoteOptions, cgroup_base: Option<&Path>) {
+    fn configure(&mut self, blanks: usize, cgroup_base: Option<&Path>, queue: OwnedFd) -> bool {
         let cgroups = Cgroups::discover(cgroup_base);
         orphans::sweep(&cgroups);
-        self.host.cgroups = Some(cgroups);
-        self.networks = options.networks;
+        self.cgroups = Some(cgroups);
+        // Compiled here, it is there in all children.
+        Filter::shared();
         // Entered once, for all supervisors. A host that refuses refuses each exec with its
         // reason, except those that want no isolation.
         let _ = Identity::choose(0, 0).enter_holding_namespace();
-    }
-
-    fn start(&mut self, design: &Design, socket: OwnedFd) {
-        let pool = self.pools.iter_mut().find(|pool| pool.design == *design);
-        let parked = pool.and_then(|pool| {
-            let parked = (!pool.parked.is_empty()).then(|| pool.parked.remove(0));
-            parked.filter(|parked| message::send(parked.as_fd(), &(), &[socket.as_fd()]).is_ok())
+        self.supplies.push(Supply {
+            pool: BLANKS,
+            preparation: Preparation::Blank,
+            queue,
+            lacking: blanks,
         });
-        if parked.is_none() {
-            self.fork_supervisor(design, socket);
-        }
+        let socket = self.socket.as_ref().expect("only children have none");
+        message::send(socket.as_fd(), &Configured, &[]).is_ok()
     }
 
-    fn fork_supervisor(&mut self, design: &Design, socket: OwnedFd) {
-        let network = self.take_network(design);
+    fn fork_supervisor(&mut self, socket: &OwnedFd) {
         // SAFETY: the zygote is single-threaded.
         if let Ok(Cloned::Child) = unsafe { sys::clone_process(0, None) } {
             self.become_supervisor();
-            self.host.network = network;
-            let host = std::mem::take(&mut self.host);
-            supervisor::serve_start(socket, host);
+            supervisor::serve_start(socket, self.cgroups.take());
             std::process::exit(0);
         }
     }
@@ -349,100 +514,54 @@ impl Server {
         sys::unblock_signals();
         let _ = rustix::process::setsid();
         let _ = rustix::thread::set_name(c"cogo-supervisor");
+        sys::ask_for_short_slices();
         // The zygote's own ends: a child that held them would outlive its purpose.
-        self.pools.clear();
-        self.host.spare_networks.clear();
-        if let Ok(null) = std::fs::File::open("/dev/null") {
-            let null = OwnedFd::from(null);
-            self.socket = null.try_clone().unwrap_or(null);
-        }
-    }
-
-    fn keep(&mut self, design: Design, count: usize) -> Result<(), Refusal> {
-        self.pools.retain(|pool| pool.design != design);
-        if count == 0 {
-            return Ok(());
-        }
-        self.pools.push(Pool {
-            design,
-            count,
-            parked: Vec::new(),
-        });
-        self.fill_pool(self.pools.len() - 1);
-        let pool = self.pools.last().expect("just pushed");
-        for parked in &pool.parked {
-            match message::receive::<Option<Refusal>>(parked.as_fd()) {
-                Ok(Some((None, _))) => {}
-                Ok(Some((Some(refusal), _))) => return Err(refusal),
-                Ok(None) | Err(_) => {
-                    let gone = io::ErrorKind::BrokenPipe.into();
-                    return Err(crate::sandbox::failed("park a sandbox", &gone));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// How long to wait for requests before something is made ahead of need; `None` if all is
-    /// there.
-    fn refill_due(&self) -> Option<Timespec> {
-        let lacking = self.host.spare_networks.len() < self.networks
-            || self.pools.iter().any(|pool| pool.parked.len() < pool.count);
-        lacking.then_some(QUIET)
+        self.supplies.clear();
+        self.socket = None;
     }
 
     /// Makes one thing ahead of need, so that a request never waits for more than that.
     fn refill_one(&mut self) {
-        let lacking = |pool: &Pool| pool.parked.len() < pool.count;
-        if let Some(index) = self.pools.iter().position(lacking) {
-            if let Some(parked) = self.park(index) {
-                self.pools[index].parked.push(parked);
-            }
+        if let Some(index) = self.supplies.iter().position(|supply| supply.lacking > 0) {
+            self.put(index);
+        }
+    }
+
+    fn fill(&mut self, index: usize) {
+        while self
+            .supplies
+            .get(index)
+            .is_some_and(|supply| supply.lacking > 0)
+        {
+            self.put(index);
+        }
+    }
+
+    /// Puts one more supervisor into a pool's queue. A pool that nobody takes from any more, and
+    /// one that cannot be filled, is given up, which its other end notices.
+    fn put(&mut self, index: usize) {
+        if self.fork_prepared(index).is_err() {
+            self.supplies.remove(index);
         } else {
-            self.spare_network();
+            self.supplies[index].lacking -= 1;
         }
     }
 
-    fn fill_pool(&mut self, index: usize) {
-        while self.pools[index].parked.len() < self.pools[index].count {
-            let Some(parked) = self.park(index) else {
-                return;
-            };
-            self.pools[index].parked.push(parked);
-        }
-    }
-
-    fn park(&mut self, index: usize) -> Option<OwnedFd> {
-        let design = self.pools[index].design.clone();
-        let network = self.take_network(&design);
-        let (ours, theirs) = message::pair().ok()?;
+    fn fork_prepared(&mut self, index: usize) -> io::Result<()> {
+        let (ours, theirs) = message::pair()?;
         // SAFETY: the zygote is single-threaded.
-        match unsafe { sys::clone_process(0, None) }.ok()? {
+        match unsafe { sys::clone_process(0, None) }? {
             Cloned::Child => {
                 drop(ours);
+                let supply = self.supplies.swap_remove(index);
+                drop(supply.queue);
                 self.become_supervisor();
-                self.host.network = network;
-                supervisor::park(&theirs, &design, std::mem::take(&mut self.host));
+                if let Some(cgroups) = &self.cgroups {
+                    supervisor::park(&theirs, &supply.preparation, cgroups);
+                }
                 std::process::exit(0);
             }
-            Cloned::Parent(_) => Some(ours),
-        }
-    }
-
-    fn take_network(&mut self, design: &Design) -> Option<OwnedFd> {
-        let own = design.isolation != Isolation::None && design.network != Network::Host;
-        if own {
-            self.host.spare_networks.pop()
-        } else {
-            None
-        }
-    }
-
-    fn spare_network(&mut self) {
-        match network::make() {
-            Ok(network) => self.host.spare_networks.push(network),
-            // Sandboxes make their own then, or say why they cannot.
-            Err(_) => self.networks = 0,
+            Cloned::Parent(_) => message::put(self.supplies[index].queue.as_fd(), ours.as_fd()),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,7 @@ use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, UnmountFlags,
     fsconfig_create, fsconfig_set_string, fsmount, fsopen, mount, mount_bind, move_mount, unmount,
 };
+use serde::{Deserialize, Serialize};
 
 use super::{AtStep, Step};
 
@@ -60,6 +61,7 @@ const PROC_READ_ONLY: [&str; 5] = [
 ];
 
 /// What `/` will hold.
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Root {
     pub(crate) entries: Vec<RootEntry>,
     /// Path of the home directory inside.
@@ -68,33 +70,32 @@ pub(crate) struct Root {
     pub(crate) scratch_size: u64,
 }
 
-/// One thing shown in the root. Targets are absolute, as seen inside.
-pub(crate) enum RootEntry {
-    /// A detached mount.
-    Tree {
-        tree: OwnedFd,
-        target: PathBuf,
-        directory: bool,
-    },
+/// One thing shown in the root. The target is absolute, as seen inside.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct RootEntry {
+    pub(crate) target: PathBuf,
+    pub(crate) kind: EntryKind,
+}
+
+/// What is shown at one place of the root.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum EntryKind {
+    /// A detached mount of a directory, which rides beside.
+    Directory,
+    /// A detached mount of anything else, which rides beside.
+    File,
     /// A symbolic link.
-    Link { target: PathBuf, to: PathBuf },
+    Link(PathBuf),
 }
 
 impl Root {
-    pub(super) fn descriptors(&self) -> Vec<RawFd> {
-        let of_entry = |entry: &RootEntry| match entry {
-            RootEntry::Tree { tree, .. } => Some(tree.as_raw_fd()),
-            RootEntry::Link { .. } => None,
-        };
-        self.entries.iter().filter_map(of_entry).collect()
-    }
-
     /// Builds the root and makes it `/`. It stays writable until the seal, for attachments.
-    pub(super) fn build(self) -> Step<()> {
+    pub(super) fn build(&self, trees: Vec<OwnedFd>) -> Step<()> {
         mount_tmpfs(STAND, "755", 4 << 20).at("mount the root")?;
         rustix::process::chdir(STAND).at("enter the root")?;
-        for entry in self.entries {
-            entry.place()?;
+        let mut trees = trees.into_iter();
+        for entry in &self.entries {
+            entry.place(&mut trees)?;
         }
         place_dev_links()?;
         mount_scratch(&self.home, self.scratch_size)?;
@@ -105,24 +106,21 @@ impl Root {
 }
 
 impl RootEntry {
-    fn place(self) -> Step<()> {
-        match self {
-            Self::Tree {
-                tree,
-                target,
-                directory,
-            } => {
-                let place = relative(&target);
-                make_place(place, directory).at(format!("make `{}`", target.display()))?;
-                attach(&tree, place).at(format!("show `{}`", target.display()))
-            }
-            Self::Link { target, to } => {
-                let place = relative(&target);
-                make_parent(place)
-                    .and_then(|()| std::os::unix::fs::symlink(to, place))
-                    .at(format!("link `{}`", target.display()))
-            }
+    fn place(&self, trees: &mut impl Iterator<Item = OwnedFd>) -> Step<()> {
+        let Self { target, kind } = self;
+        let place = relative(target);
+        if let EntryKind::Link(to) = kind {
+            return make_parent(place)
+                .and_then(|()| std::os::unix::fs::symlink(to, place))
+                .at(format!("link `{}`", target.display()));
         }
+        let tree = trees
+            .next()
+            .ok_or(io::Error::from_raw_os_error(libc::EBADF))
+            .at("receive a tree")?;
+        make_place(place, matches!(kind, EntryKind::Directory))
+            .and_then(|()| attach(&tree, place))
+            .at(format!("show `{}`", target.display()))
     }
 }
 

@@ -3,15 +3,15 @@
 
 use std::ffi::CString;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::CWD;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::{CapabilitiesSecureBits, CapabilitySet, CapabilitySets, CpuSet};
 use serde::{Deserialize, Serialize};
 
-use super::{AtStep, Step};
-use crate::landlock::LandlockRules;
+use super::{AtStep, Step, StepFailure};
+use crate::landlock::{LandlockError, LandlockRules, UnfinishedRuleset};
 use crate::seccomp::Filter;
 use crate::sys;
 
@@ -21,7 +21,7 @@ pub(super) const READ_ONLY: u64 = libc::MOUNT_ATTR_RDONLY;
 /// What the commands are left with.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Seal {
-    /// Directories that may be written to, beside the private places.
+    /// Directories that may be written to, beside the private places and the home.
     pub(crate) writable: Vec<PathBuf>,
     /// Whether Landlock must be in force.
     pub(crate) landlock_required: bool,
@@ -52,24 +52,16 @@ impl Seal {
         self.limit_processes()
     }
 
-    pub(super) fn apply(&self) -> Step<()> {
+    pub(super) fn apply(&self, begun: BegunSeal) -> Step<()> {
         if let Some(text) = &self.meminfo {
             cover_meminfo(text).at("show the memory limit in /proc/meminfo")?;
         }
         set_attributes("/", READ_ONLY).at("make the root read-only")?;
         self.bind_to_cpus()?;
         self.limit_processes()?;
-        // Not 0: the kernel still starts the host's crash handler then, if `core_pattern` names
-        // one, and would feed it from in here. At 1 it starts none, and a file of one byte is
-        // too small to be written (`do_coredump` in fs/coredump.c).
-        let core = Rlimit {
-            current: Some(1),
-            maximum: Some(1),
-        };
-        setrlimit(Resource::Core, core).at("forbid core dumps")?;
         drop_capabilities()?;
-        self.restrict_files()?;
-        Filter::compile()
+        self.restrict_files(begun)?;
+        Filter::shared()
             .install()
             .at("install the system call filter")
     }
@@ -108,7 +100,42 @@ impl Seal {
         Ok(())
     }
 
-    fn restrict_files(&self) -> Step<()> {
+    fn restrict_files(&self, begun: BegunSeal) -> Step<()> {
+        let Some(ruleset) = begun.ruleset else {
+            return if self.landlock_required {
+                Err(io::Error::from_raw_os_error(libc::ENOSYS)).at("apply Landlock")
+            } else {
+                Ok(())
+            };
+        };
+        let rules = LandlockRules {
+            read_write: self.writable.clone(),
+            ..LandlockRules::default()
+        };
+        let ruleset = landlock_step(ruleset.allow_more(&rules))?.finish();
+        ruleset.restrict_self().at("apply Landlock")
+    }
+}
+
+/// What of the seal does not depend on the use of a sandbox, and takes nothing that the rest of
+/// the setup needs: done ahead, while nobody waits.
+#[derive(Debug)]
+pub(super) struct BegunSeal {
+    /// `None` where the kernel has no Landlock.
+    ruleset: Option<UnfinishedRuleset>,
+}
+
+impl BegunSeal {
+    pub(super) fn begin(home: &Path) -> Step<Self> {
+        // Not 0: the kernel still starts the host's crash handler then, if `core_pattern` names
+        // one, and would feed it from in here. At 1 it starts none, and a file of one byte is
+        // too small to be written (`do_coredump` in fs/coredump.c).
+        let core = Rlimit {
+            current: Some(1),
+            maximum: Some(1),
+        };
+        setrlimit(Resource::Core, core).at("forbid core dumps")?;
+        clear_bounding_set();
         let rules = LandlockRules {
             read_execute: vec![PathBuf::from("/")],
             read_write: WRITABLE
@@ -116,19 +143,21 @@ impl Seal {
                 .map(PathBuf::from)
                 // An image may have no `/var/tmp`.
                 .filter(|place| place.exists())
-                .chain(self.writable.clone())
+                .chain([home.to_owned()])
                 .collect(),
             write_file_only: vec![PathBuf::from("/proc")],
             devices: vec![PathBuf::from("/dev")],
         };
-        match rules.prepare() {
-            Ok(Some(ruleset)) => ruleset.restrict_self().at("apply Landlock"),
-            Ok(None) if !self.landlock_required => Ok(()),
-            Ok(None) => Err(io::Error::from_raw_os_error(libc::ENOSYS)).at("apply Landlock"),
-            Err(error) => Err(io::Error::from_raw_os_error(libc::EINVAL))
-                .at(format!("apply Landlock ({error})")),
-        }
+        let ruleset = landlock_step(rules.begin())?;
+        Ok(Self { ruleset })
     }
+}
+
+fn landlock_step<T>(result: Result<T, LandlockError>) -> Step<T> {
+    result.map_err(|error| StepFailure {
+        step: format!("apply Landlock ({error})"),
+        errno: libc::EINVAL,
+    })
 }
 
 /// Sets attributes of the mount at a path, not of those below it.
@@ -145,13 +174,17 @@ fn cover_meminfo(text: &str) -> io::Result<()> {
     std::fs::remove_file("/.meminfo")
 }
 
-fn drop_capabilities() -> Step<()> {
+/// What a program may gain by its file. What process 1 has itself stays until the seal.
+fn clear_bounding_set() {
     for number in 0..64 {
         let capability = CapabilitySet::from_bits_retain(1 << number);
         if rustix::thread::remove_capability_from_bounding_set(capability).is_err() {
             break;
         }
     }
+}
+
+fn drop_capabilities() -> Step<()> {
     let bits = CapabilitiesSecureBits::NO_ROOT
         | CapabilitiesSecureBits::NO_ROOT_LOCKED
         | CapabilitiesSecureBits::NO_SETUID_FIXUP

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 use rustix::process::Pid;
@@ -23,7 +23,7 @@ use crate::log::{LogOptions, LogWriter, Stream};
 use crate::proxy::{AllowList, proxy_env};
 use crate::redact::Redactor;
 use crate::sandbox::{
-    Design, ExecChannel, Furnishing, PROXY_PORT, SCRATCH_DEFAULT, Sandbox, failed, failed_by,
+    Blank, Design, ExecChannel, Furnishing, PROXY_PORT, SCRATCH_DEFAULT, Sandbox, Shape, failed_by,
 };
 use crate::spec::{ExecSpec, Isolation, Limits, Network, Stdin, WorkspaceMode};
 use crate::start::{Refusal, StartRequest};
@@ -40,7 +40,7 @@ pub(super) enum Prepared {
 pub(super) fn prepare(
     request: StartRequest,
     lock: ExecLock,
-    make: impl FnOnce(&ExecSpec, &str) -> Result<Parked, Refusal>,
+    make: impl FnOnce(&ExecSpec, &ExecDir) -> Result<Parked, Refusal>,
     capabilities: &CgroupCapabilities,
 ) -> Result<Prepared, Refusal> {
     let StartRequest {
@@ -52,15 +52,13 @@ pub(super) fn prepare(
     let exec = ExecDir::at(exec);
     check::check_spec(&spec, &secrets)?;
     check::check_host(spec.isolation, &spec.limits, capabilities)?;
-    let Parked {
-        sandbox,
-        mut cgroup,
-    } = make(&spec, exec.id())?;
-    if let Some(cgroup) = &mut cgroup {
-        limit_group(cgroup, &spec)?;
+    let mut parked = make(&spec, &exec)?;
+    if !parked.is_sealed {
+        fit(&mut parked, &exec, &spec, capabilities)?;
     }
-    furnish(&sandbox, &exec, &spec)?;
-    sandbox.seal(seal(&spec, capabilities))?;
+    let Parked {
+        sandbox, cgroup, ..
+    } = parked;
     start_command(exec, lock, spec, secrets, sandbox, cgroup, capabilities)
 }
 
@@ -105,6 +103,20 @@ pub(super) fn prepare_in_session(
     )
 }
 
+/// Bounds a sandbox, furnishes it and seals it.
+fn fit(
+    parked: &mut Parked,
+    folder: &ExecDir,
+    spec: &ExecSpec,
+    capabilities: &CgroupCapabilities,
+) -> Result<(), Refusal> {
+    if let Some(cgroup) = &mut parked.cgroup {
+        limit_group(cgroup, spec)?;
+    }
+    furnish(&parked.sandbox, folder, spec)?;
+    parked.sandbox.seal(seal(spec, capabilities))
+}
+
 /// Furnishes and seals a sandbox in which many commands will run.
 pub(super) fn furnish_session(
     exec: &ExecDir,
@@ -112,13 +124,98 @@ pub(super) fn furnish_session(
     parked: &mut Parked,
     capabilities: &CgroupCapabilities,
 ) -> Result<Option<ProxyProcess>, Refusal> {
-    if let Some(cgroup) = &mut parked.cgroup {
-        limit_group(cgroup, spec)?;
+    if !parked.is_sealed {
+        fit(parked, exec, spec, capabilities)?;
+        parked.sandbox.settle()?;
     }
-    furnish(&parked.sandbox, exec, spec)?;
-    parked.sandbox.seal(seal(spec, capabilities))?;
-    parked.sandbox.settle()?;
     Ok(start_proxy(&mut parked.sandbox, &spec.network)?.0)
+}
+
+/// What of a spec decides about its sandbox; the rest is as for no command at all. Specs that are
+/// equal in this can use each other's sandboxes.
+pub(crate) fn sandbox_part(spec: &ExecSpec) -> ExecSpec {
+    ExecSpec {
+        argv: Vec::new(),
+        cwd: None,
+        env: Vec::new(),
+        stdin: Stdin::Closed,
+        pty: None,
+        limits: Limits {
+            timeout: None,
+            silence_timeout: None,
+            log: None,
+            ..spec.limits
+        },
+        grace_period: Duration::ZERO,
+        ..spec.clone()
+    }
+}
+
+/// A sandbox made for a spec ahead of need.
+pub(super) struct Ahead {
+    parked: Parked,
+    workspace: Option<DirectoryId>,
+}
+
+impl Ahead {
+    /// Makes it as ready as can be: what an overlay on disk needs is known with the exec only.
+    pub(super) fn make(spec: &ExecSpec, cgroups: &Cgroups) -> Result<Self, Refusal> {
+        let capabilities = cgroups.capabilities();
+        check::check_host(spec.isolation, &spec.limits, capabilities)?;
+        let workspace = DirectoryId::of(&spec.workspace.path);
+        let mut parked = make_sandbox(&design(spec), "parked", cgroups)?;
+        if !has_overlay_on_disk(spec) {
+            fit(&mut parked, &ExecDir::at(""), spec, capabilities)?;
+            parked.sandbox.settle()?;
+            parked.is_sealed = true;
+        }
+        Ok(Self { parked, workspace })
+    }
+
+    /// The sandbox; another one if the workspace is not what it was when this one was made, or
+    /// if the exec's state directory, which was not known then, has to be hidden in it.
+    pub(super) fn take(
+        self,
+        spec: &ExecSpec,
+        exec: &ExecDir,
+        cgroups: &Cgroups,
+    ) -> Result<Parked, Refusal> {
+        let same = self.workspace == DirectoryId::of(&spec.workspace.path);
+        if same && !shows(spec, exec.state_path()) {
+            return Ok(self.parked);
+        }
+        drop(self.parked);
+        make_sandbox(&design(spec), exec.id(), cgroups)
+    }
+}
+
+/// Whether a directory lies in what a sandbox for this spec is shown of the host.
+fn shows(spec: &ExecSpec, directory: &Path) -> bool {
+    let directory = std::fs::canonicalize(directory);
+    let shown = spec.read_only_paths.iter().chain([&spec.workspace.path]);
+    directory.is_ok_and(|directory| {
+        shown
+            .filter_map(|path| std::fs::canonicalize(path).ok())
+            .any(|path| directory.starts_with(path))
+    })
+}
+
+/// Tells a directory from another one that was put in its place.
+#[derive(Debug, PartialEq, Eq)]
+struct DirectoryId {
+    device: u64,
+    inode: u64,
+}
+
+impl DirectoryId {
+    fn of(path: &Path) -> Option<Self> {
+        use std::os::unix::fs::MetadataExt;
+        let found = std::fs::metadata(path).ok()?;
+        Some(Self {
+            device: found.dev(),
+            inode: found.ino(),
+        })
+    }
 }
 
 /// Makes a sandbox and the group it lives in.
@@ -126,18 +223,48 @@ pub(super) fn make_sandbox(
     design: &Design,
     name: &str,
     cgroups: &Cgroups,
-    network: Option<&OwnedFd>,
 ) -> Result<Parked, Refusal> {
-    let cgroup = match cgroups.capabilities().version {
-        CgroupVersion::None => None,
-        _ => Some(
-            cgroups
-                .create(&orphans::group_name(name))
-                .map_err(|e| failed_by(&e))?,
-        ),
-    };
-    let sandbox = Sandbox::create(design, cgroup.as_ref(), network)?;
-    Ok(Parked { sandbox, cgroup })
+    let cgroup = make_group(name, cgroups)?;
+    let sandbox = Blank::create(Shape::of(design), cgroup.as_ref())?.build(design)?;
+    Ok(Parked {
+        sandbox,
+        cgroup,
+        is_sealed: false,
+    })
+}
+
+/// A sandbox of the usual shape that is not built yet, with the group it lives in.
+pub(super) struct ParkedBlank {
+    blank: Blank,
+    cgroup: Option<Cgroup>,
+}
+
+impl ParkedBlank {
+    pub(super) fn make(cgroups: &Cgroups) -> Result<Self, Refusal> {
+        let cgroup = make_group("blank", cgroups)?;
+        let mut blank = Blank::create(Shape::USUAL, cgroup.as_ref())?;
+        blank.look_around()?;
+        Ok(Self { blank, cgroup })
+    }
+
+    pub(super) fn build(self, design: &Design) -> Result<Parked, Refusal> {
+        let sandbox = self.blank.build(design)?;
+        Ok(Parked {
+            sandbox,
+            cgroup: self.cgroup,
+            is_sealed: false,
+        })
+    }
+}
+
+fn make_group(name: &str, cgroups: &Cgroups) -> Result<Option<Cgroup>, Refusal> {
+    match cgroups.capabilities().version {
+        CgroupVersion::None => Ok(None),
+        CgroupVersion::V1 | CgroupVersion::Hybrid | CgroupVersion::V2 => {
+            let group = cgroups.create(&orphans::group_name(name));
+            group.map(Some).map_err(|e| failed_by(&e))
+        }
+    }
 }
 
 /// The part of a spec that a sandbox must be made for.
@@ -189,8 +316,7 @@ fn limit_group(cgroup: &mut Cgroup, spec: &ExecSpec) -> Result<(), Refusal> {
 }
 
 fn furnish(sandbox: &Sandbox, exec: &ExecDir, spec: &ExecSpec) -> Result<(), Refusal> {
-    // A bound on the disk is kept by the scratch space; without one there is more room on disk.
-    let on_disk = spec.workspace.mode == WorkspaceMode::Copy && spec.limits.disk.is_none();
+    let on_disk = has_overlay_on_disk(spec);
     let overlay = exec.overlay_dir();
     if on_disk {
         step(
@@ -214,16 +340,21 @@ fn furnish(sandbox: &Sandbox, exec: &ExecDir, spec: &ExecSpec) -> Result<(), Ref
     })
 }
 
+/// A bound on the disk is kept by the scratch space; without one there is more room on disk.
+fn has_overlay_on_disk(spec: &ExecSpec) -> bool {
+    spec.workspace.mode == WorkspaceMode::Copy && spec.limits.disk.is_none()
+}
+
 /// Whether changes of a copied workspace are kept on disk.
 pub(super) fn has_overlay(exec: &ExecDir) -> bool {
     exec.overlay_dir().exists()
 }
 
 fn seal(spec: &ExecSpec, cgroups: &CgroupCapabilities) -> Seal {
-    let mut writable = vec![inside_home(&spec.home)];
-    if spec.workspace.mode != WorkspaceMode::ReadOnly {
-        writable.push(spec.workspace.path.clone());
-    }
+    let writable = match spec.workspace.mode {
+        WorkspaceMode::ReadOnly => Vec::new(),
+        WorkspaceMode::Direct | WorkspaceMode::Copy => vec![spec.workspace.path.clone()],
+    };
     let rlimits = (cgroups.version == CgroupVersion::None).then(|| ProcessLimits {
         address_space: spec.limits.memory,
         processes: spec.limits.pids.map(u64::from),
@@ -294,12 +425,6 @@ fn start_command(
     capabilities: &CgroupCapabilities,
 ) -> Result<Prepared, Refusal> {
     let redactor = redactor(&secrets)?;
-    let options = LogOptions {
-        bytes_max: spec.limits.log,
-        ..LogOptions::default()
-    };
-    let log = LogWriter::create(&exec.log_dir(), options).map_err(|e| failed_by(&e))?;
-    let clients = step("open the control socket", Clients::listen(&exec))?;
     let (proxy, proxy_variables) = start_proxy(&mut sandbox, &spec.network)?;
     let pipes = step("make pipes", Pipes::new(&spec))?;
     let request = spawn_request(&spec, secrets, proxy_variables);
@@ -311,8 +436,17 @@ fn start_command(
         .unwrap_or_default();
     let channel = sandbox.spawn(request, &pipes.theirs())?;
     let now = Instant::now();
+    // The folder is filled while process 1 starts the command: its output waits in the pipes, and
+    // a file that cannot be made ends the command with the sandbox.
+    exec.write_spec(&spec).map_err(|e| failed_by(&e))?;
+    let options = LogOptions {
+        bytes_max: spec.limits.log,
+        ..LogOptions::default()
+    };
+    let log = LogWriter::create(&exec.log_dir(), options).map_err(|e| failed_by(&e))?;
+    let clients = step("open the control socket", Clients::listen(&exec))?;
     let mut outputs = Outputs::new(log, now);
-    let (pidfd, input) = match hear_start(&channel)? {
+    let (pidfd, input) = match hear_start(&sandbox, &channel)? {
         Start::Running { pidfd, master } => {
             let input = step(
                 "connect the command",
@@ -467,7 +601,7 @@ enum Start {
     },
 }
 
-fn hear_start(channel: &ExecChannel) -> Result<Start, Refusal> {
+fn hear_start(sandbox: &Sandbox, channel: &ExecChannel) -> Result<Start, Refusal> {
     match step("hear from the sandbox", channel.receive())? {
         Some((ExecReport::Started, beside)) => {
             let mut beside = beside.into_iter();
@@ -482,10 +616,7 @@ fn hear_start(channel: &ExecChannel) -> Result<Start, Refusal> {
         Some((ExecReport::NotStarted { message, errno }, _)) => {
             Ok(Start::Failed { message, errno })
         }
-        Some((ExecReport::Ended { .. }, _)) | None => Err(failed(
-            "start the command",
-            &io::ErrorKind::BrokenPipe.into(),
-        )),
+        Some((ExecReport::Ended { .. }, _)) | None => Err(sandbox.why_gone()),
     }
 }
 

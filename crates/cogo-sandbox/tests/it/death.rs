@@ -226,6 +226,17 @@ impl Nursery {
             other => panic!("{other:?}"),
         }
     }
+
+    /// The supervisors that wait for an errand, once all are there: those parked with a sandbox
+    /// and those with blank namespaces. All but the busy ones.
+    fn parked(&self, count: usize, busy: &[i32]) -> Vec<i32> {
+        let expected = count + ZygoteOptions::default().blanks;
+        eventually("supervisors are parked", || {
+            let mut waiting: Vec<i32> = children(self.pid).iter().map(|child| child.pid).collect();
+            waiting.retain(|pid| !busy.contains(pid));
+            (waiting.len() == expected).then_some(waiting)
+        })
+    }
 }
 
 /// Waits until the groups of these supervisors are removed.
@@ -266,11 +277,7 @@ fn killing_a_parked_supervisor_costs_no_exec() {
         .zygote
         .keep_warm(&spec, 2)
         .expect("parked sandboxes");
-    let parked: Vec<i32> = children(nursery.pid)
-        .iter()
-        .map(|child| child.pid)
-        .collect();
-    assert_eq!(parked.len(), 2);
+    let parked = nursery.parked(2, &[]);
     let inits: Vec<i32> = parked.iter().map(|parked| init_of(*parked)).collect();
     parked.iter().copied().for_each(kill_9);
     for init in inits {
@@ -296,12 +303,7 @@ fn killing_a_zygote_ends_what_is_parked_and_nothing_that_runs() {
         .zygote
         .keep_warm(&spec, 2)
         .expect("parked sandboxes");
-    let mut parked: Vec<i32> = children(nursery.pid)
-        .iter()
-        .map(|child| child.pid)
-        .collect();
-    parked.retain(|pid| *pid != running.running.supervisor_pid);
-    assert_eq!(parked.len(), 2);
+    let parked = nursery.parked(2, &[running.running.supervisor_pid]);
     kill_9(nursery.pid);
     for pid in &parked {
         until("the parked are gone", || !host::runs(*pid));

@@ -154,7 +154,7 @@ fn a_limit_that_is_no_number_is_not_taken_for_none() {
     let mut spec = place.script("true");
     spec.limits.cpus = Some(f64::NAN);
     match place.try_start_as("nan", &spec, &[]) {
-        Err(StartError::State(_)) => expect_nothing(&place, "nan"),
+        Err(StartError::Spawn(_)) => expect_nothing(&place, "nan"),
         other => panic!("{other:?}"),
     }
 }

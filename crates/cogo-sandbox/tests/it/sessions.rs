@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cogo_sandbox::control::{ControlClient, Request};
 use cogo_sandbox::session::Session;
-use cogo_sandbox::spec::{ExecSpec, Limits};
+use cogo_sandbox::spec::{ExecSpec, Limits, WorkspaceMode};
 use cogo_sandbox::start::{Start, StartError};
 use cogo_sandbox::verdict::Outcome;
 use cogo_sandbox::zygote::{Zygote, ZygoteOptions};
@@ -197,4 +197,73 @@ fn limits_of_a_session_cannot_be_changed_by_an_exec() {
         refused.to_string().contains("belong to the session"),
         "{refused}"
     );
+}
+
+#[test]
+fn a_parked_sandbox_does_not_show_a_workspace_that_was_replaced() {
+    let nursery = Nursery::new();
+    let spec = nursery.place.script("cat here");
+    let workspace = &nursery.place.workspace;
+    std::fs::write(workspace.join("here"), "old").expect("a file");
+    nursery
+        .zygote
+        .keep_warm(&spec, 1)
+        .expect("a parked sandbox");
+    std::fs::rename(workspace, workspace.with_extension("old")).expect("another name");
+    std::fs::create_dir(workspace).expect("a new workspace");
+    std::fs::write(workspace.join("here"), "new").expect("a file");
+    assert_eq!(nursery.run(&spec).expect_exit(0).text(), "new");
+}
+
+#[test]
+fn parked_sandboxes_serve_only_what_they_were_made_for() {
+    let nursery = Nursery::new();
+    let spec = nursery.place.script("touch made");
+    nursery
+        .zygote
+        .keep_warm(&spec, 1)
+        .expect("a parked sandbox");
+    let mut read_only = spec;
+    read_only.workspace.mode = WorkspaceMode::ReadOnly;
+    nursery.run(&read_only).expect_exit(1);
+    assert!(!nursery.place.workspace.join("made").exists());
+}
+
+#[test]
+fn a_copied_workspace_is_parked_too() {
+    let nursery = Nursery::new();
+    let mut spec = nursery.place.script("touch made && ls made");
+    spec.workspace.mode = WorkspaceMode::Copy;
+    nursery
+        .zygote
+        .keep_warm(&spec, 1)
+        .expect("a parked sandbox");
+    for _ in 0..2 {
+        assert_eq!(nursery.run(&spec).expect_exit(0).text(), "made");
+    }
+    assert!(!nursery.place.workspace.join("made").exists());
+}
+
+#[test]
+fn more_execs_run_at_once_in_a_session_than_supervisors_wait() {
+    let nursery = Nursery::new();
+    let session = nursery.session(&nursery.place.script("true"));
+    let gate = |number: u32| nursery.place.workspace.join(format!("gate-{number}"));
+    let execs: Vec<_> = (0..6)
+        .map(|number| {
+            rustix::fs::mkfifoat(rustix::fs::CWD, gate(number), 0o666.into()).expect("a gate");
+            let script = format!("read line < gate-{number}; echo $line");
+            let spec = nursery.place.script(&script);
+            let id = nursery.place.next_id();
+            match session.start_exec(&nursery.place.state, &id, &spec, &[]) {
+                Ok(Start::Running(started)) => started.exec,
+                other => panic!("{other:?}"),
+            }
+        })
+        .collect();
+    for (number, exec) in (0..).zip(&execs) {
+        std::fs::write(gate(number), format!("opened {number}\n")).expect("an open gate");
+        let text = format!("opened {number}");
+        assert_eq!(ended(exec).expect_exit(0).text(), text);
+    }
 }
