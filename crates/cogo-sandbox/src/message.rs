@@ -104,6 +104,13 @@ pub(crate) fn take_ready(queue: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
     }
 }
 
+/// Whether the process on the other side is gone.
+pub(crate) fn is_hung_up(socket: &OwnedFd) -> bool {
+    let mut polled = [PollFd::new(socket, PollFlags::empty())];
+    let now = Timespec::default();
+    poll(&mut polled, Some(&now)).is_ok() && polled[0].revents().contains(PollFlags::HUP)
+}
+
 fn receive_with_descriptors(
     socket: BorrowedFd<'_>,
     buffer: &mut [u8],

@@ -196,7 +196,7 @@ impl Zygote {
         let request = StartRequest::new(exec, spec, secrets, self.cgroup_base.as_deref());
         let asked = Asked::send(supervisor, request, lock)?;
         // Only now, so that the zygote does not take the CPU from the supervisor.
-        self.tell_taken(pool)?;
+        self.tell_taken(pool);
         asked.answer()?.into_start(exec)
     }
 
@@ -213,7 +213,7 @@ impl Zygote {
         spec: &ExecSpec,
     ) -> Result<Session, StartError> {
         let (supervisor, pool) = self.supervisor_for(spec)?;
-        self.tell_taken(pool)?;
+        self.tell_taken(pool);
         Session::open(supervisor, state, id, spec, self.cgroup_base.clone())
     }
 
@@ -251,7 +251,11 @@ impl Zygote {
     /// A supervisor to send an errand to, and the pool it was taken from: the best prepared one
     /// there is, or a new one.
     fn supervisor_for(&self, spec: &ExecSpec) -> Result<(OwnedFd, Option<u32>), StartError> {
-        if let Some(taken) = self.lock_pools().take(&Fit::of(spec))? {
+        let (taken, dead) = self.lock_pools().take(&Fit::of(spec))?;
+        for pool in dead {
+            self.tell_taken(Some(pool));
+        }
+        if let Some(taken) = taken {
             return Ok(taken);
         }
         let (ours, theirs) = message::pair().map_err(StartError::Spawn)?;
@@ -259,10 +263,11 @@ impl Zygote {
         Ok((ours, None))
     }
 
-    fn tell_taken(&self, pool: Option<u32>) -> Result<(), StartError> {
-        pool.map_or(Ok(()), |pool| {
-            self.send(&ZygoteRequest::Taken { pool }, &[])
-        })
+    /// A zygote that is gone replaces nothing, which the next start without a supply will say.
+    fn tell_taken(&self, pool: Option<u32>) {
+        if let Some(pool) = pool {
+            let _ = self.send(&ZygoteRequest::Taken { pool }, &[]);
+        }
     }
 
     fn send(&self, request: &ZygoteRequest, beside: &[BorrowedFd<'_>]) -> Result<(), StartError> {
@@ -287,8 +292,13 @@ impl Drop for Zygote {
     }
 }
 
+/// A supervisor, and the pool it was taken from.
+type Taken = (OwnedFd, Option<u32>);
+
 impl Pools {
-    fn take(&mut self, fit: &Fit) -> Result<Option<(OwnedFd, Option<u32>)>, StartError> {
+    /// The best prepared supervisor that fits, and the pools of those that were found dead.
+    fn take(&mut self, fit: &Fit) -> Result<(Option<Taken>, Vec<u32>), StartError> {
+        let mut dead = Vec::new();
         let parked = self.parked.iter_mut().find(|(known, _)| known == fit);
         let fits_blank = Shape::of(&fit.design) == Shape::USUAL;
         let candidates = parked
@@ -296,11 +306,14 @@ impl Pools {
             .into_iter()
             .chain(fits_blank.then_some(&mut self.blanks));
         for pool in candidates {
-            if let Some(supervisor) = pool.take()? {
-                return Ok(Some((supervisor, Some(pool.number))));
+            while let Some(supervisor) = pool.take()? {
+                if !message::is_hung_up(&supervisor) {
+                    return Ok((Some((supervisor, Some(pool.number))), dead));
+                }
+                dead.push(pool.number);
             }
         }
-        Ok(None)
+        Ok((None, dead))
     }
 }
 
