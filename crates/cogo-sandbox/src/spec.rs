@@ -119,6 +119,7 @@ pub struct Limits {
 }
 
 /// JSON has only finite numbers: another one would be written as none, and read as no limit.
+#[expect(clippy::ref_option, reason = "serde asks for a reference to the field")]
 fn a_number<S: Serializer>(cpus: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
     if cpus.is_some_and(|cpus| !cpus.is_finite()) {
         return Err(S::Error::custom("a limit is not a number"));
