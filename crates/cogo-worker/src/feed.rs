@@ -111,6 +111,11 @@ impl Feed {
     /// Sends what there is in the log. `None` if it cannot be read, which the client is told.
     async fn catch_up(&self, mut replay: Replay) -> Result<Option<Replay>, Gone> {
         loop {
+            // Nothing is read before there is room for it, and whoever waits holds no memory.
+            if self.out.capacity() == 0 {
+                replay.rest();
+                drop(self.out.reserve().await.map_err(|_| Gone)?);
+            }
             let reading = tokio::task::spawn_blocking(move || {
                 let batch = replay.read();
                 (replay, batch)
@@ -132,6 +137,7 @@ impl Feed {
                 self.send(message).await?;
             }
             if batch.caught_up {
+                replay.rest();
                 return Ok(Some(replay));
             }
         }

@@ -20,7 +20,7 @@ use crate::instant::now_ms;
 /// Bytes of output after which a message is not added to.
 const MESSAGE_LEN: usize = 64 << 10;
 /// Bytes of output that are read at a time.
-const BATCH_LEN: usize = 128 << 10;
+const BATCH_LEN: usize = 64 << 10;
 
 /// How output travels on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +106,13 @@ impl Replay {
         self.reader
             .as_ref()
             .map_or(self.from_seq, LogReader::next_seq)
+    }
+
+    /// Gives memory back, for as long as nothing is read.
+    pub(crate) fn rest(&mut self) {
+        if let Some(reader) = &mut self.reader {
+            reader.release();
+        }
     }
 
     /// Makes messages of what comes next in the log, up to a bound.
