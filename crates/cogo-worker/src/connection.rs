@@ -46,7 +46,7 @@ use crate::task::Task;
 /// Replies that may wait for the writer.
 const REPLIES_MAX: usize = 64;
 /// Messages of output that may wait for the writer, from all tasks together.
-const OUTPUT_MAX: usize = 2;
+const OUTPUT_MAX: usize = 1;
 /// Tasks that one connection can hear of at a time.
 const FEEDS_MAX: usize = 1024;
 /// How long a connection may take to send what is left when it is closed.

@@ -26,7 +26,7 @@ use crate::failure::{Failure, note};
 const LISTEN_DEFAULT: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7070);
 /// Threads for what blocks: reading logs and making sandboxes.
-const BLOCKING_THREADS_MAX: usize = 16;
+const BLOCKING_THREADS_MAX: usize = 8;
 
 const LONG: &str = "\
 Serve clients and managers: run their commands in sandboxes
