@@ -1,4 +1,4 @@
-//! `cogo worker` over real WebSockets, with real sandboxes.
+//! `cogo worker` over real `WebSocket`s, with real sandboxes.
 
 mod clients;
 mod death;

@@ -75,7 +75,7 @@ fn tasks_of_a_killed_worker_end_as_if_it_had_lived() {
             let task_id = format!("t{number}");
             let mut client = worker.connect();
             client.send(&json!({ "type": "attach", "taskId": task_id }));
-            let told = client.to_end(&task_id);
+            let told = client.follow(&task_id);
             assert_eq!(told.started.len(), 1);
             assert!(
                 told.stdout == expected(number),
@@ -115,7 +115,7 @@ fn a_task_that_never_started_is_told_as_such() {
     let mut client = worker.connect();
     for (task_id, code) in [("t", "not_started"), ("u", "outcome_unknown")] {
         client.send(&json!({ "type": "attach", "taskId": task_id }));
-        let told = client.to_end(task_id);
+        let told = client.follow(task_id);
         assert_eq!(
             (&told.end["type"], &told.end["code"]),
             (&json!("task_error"), &json!(code))
@@ -139,7 +139,7 @@ fn a_killed_supervisor_is_an_unknown_end() {
     let pid = i32::try_from(running["supervisor_pid"].as_i64().unwrap()).unwrap();
     let pid = rustix::process::Pid::from_raw(pid).unwrap();
     rustix::process::kill_process(pid, Signal::KILL).unwrap();
-    let end = client.to_end("t").end;
+    let end = client.follow("t").end;
     assert_eq!(
         (&end["type"], &end["code"]),
         (&json!("task_error"), &json!("outcome_unknown"))
@@ -169,7 +169,7 @@ fn sigterm_lets_tasks_finish_and_takes_no_more() {
     worker.signal(Signal::TERM);
     await_draining(&mut client);
     std::fs::write(workspace.join("go"), "").unwrap();
-    let told = client.to_end("t");
+    let told = client.follow("t");
     assert_eq!(
         (told.stdout.as_str(), &told.end["exitCode"]),
         ("done\n", &json!(0))
@@ -186,7 +186,7 @@ fn what_does_not_finish_in_time_is_stopped_and_told() {
     client.execute("t", "sleep 1000");
     client.until("execution_started");
     worker.signal(Signal::TERM);
-    assert_eq!(client.to_end("t").end["verdict"]["kind"], "cancelled");
+    assert_eq!(client.follow("t").end["verdict"]["kind"], "cancelled");
     assert_eq!(worker.child.wait().unwrap().code(), Some(0));
 }
 
@@ -201,7 +201,7 @@ fn a_second_interrupt_kills_what_runs() {
     worker.signal(Signal::INT);
     await_draining(&mut client);
     worker.signal(Signal::INT);
-    let end = client.to_end("t").end;
+    let end = client.follow("t").end;
     assert_eq!(end["verdict"]["kind"], "cancelled");
     assert_eq!(end["verdict"]["survivors"], 0);
     assert_eq!(worker.child.wait().unwrap().code(), Some(0));
@@ -224,7 +224,7 @@ fn a_handover_leaves_tasks_to_the_next_worker() {
     let mut client = next.connect();
     client.send(&json!({ "type": "send_input", "taskId": "t", "input": "all\n" }));
     client.send(&json!({ "type": "attach", "taskId": "t" }));
-    let told = client.to_end("t");
+    let told = client.follow("t");
     assert_eq!(told.stdout, "before\nafter all\n");
     assert_eq!(told.end["exitCode"], 0);
 }

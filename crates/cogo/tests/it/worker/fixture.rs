@@ -230,7 +230,7 @@ impl Client {
     }
 
     /// Everything up to the end of a task.
-    pub(crate) fn to_end(&mut self, task_id: &str) -> Told {
+    pub(crate) fn follow(&mut self, task_id: &str) -> Told {
         let mut told = Told::default();
         loop {
             let message = self.next();
@@ -253,7 +253,7 @@ impl Client {
     /// Runs a command to its end.
     pub(crate) fn run(&mut self, task_id: &str, command: &str, more: Value) -> Told {
         self.execute_with(task_id, command, more);
-        self.to_end(task_id)
+        self.follow(task_id)
     }
 }
 

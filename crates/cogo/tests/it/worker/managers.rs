@@ -35,13 +35,13 @@ fn the_newest_fence_holds_the_task() {
     watcher.send(&json!({ "type": "attach", "taskId": "t" }));
     watcher.until("task_output");
     manager.execute_with("t", "echo two", fenced(6));
-    let told = manager.to_end("t");
+    let told = manager.follow("t");
     assert_eq!(told.stdout, "two\n");
     assert_eq!(
         (&told.end["exitCode"], &told.end["fence"]),
         (&json!(0), &json!(6))
     );
-    let older = watcher.to_end("t").end;
+    let older = watcher.follow("t").end;
     assert_eq!(
         (&older["verdict"]["kind"], &older["fence"]),
         (&json!("cancelled"), &json!(5))

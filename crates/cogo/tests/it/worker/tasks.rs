@@ -75,7 +75,7 @@ fn input_reaches_the_program_until_its_end() {
     client.send(&json!({ "type": "send_input", "taskId": "t", "input": "one\n" }));
     assert_eq!(client.until("task_output")["output"], "one\n");
     client.send(&json!({ "type": "send_input", "taskId": "t", "input": "two\n", "eof": true }));
-    let told = client.to_end("t");
+    let told = client.follow("t");
     assert_eq!(told.stdout, "two\ndone\n");
     assert_eq!(told.end["exitCode"], 0);
 
@@ -112,7 +112,7 @@ fn a_task_is_stopped_politely_then_by_force() {
     client.execute("polite", "sleep 1000");
     client.until("execution_started");
     client.send(&json!({ "type": "terminate_task", "taskId": "polite" }));
-    let end = client.to_end("polite").end;
+    let end = client.follow("polite").end;
     assert_eq!(
         (&end["exitCode"], &end["verdict"]["kind"]),
         (&json!(143), &json!("cancelled"))
@@ -124,7 +124,7 @@ fn a_task_is_stopped_politely_then_by_force() {
     );
     client.until("task_output");
     client.send(&json!({ "type": "terminate_task", "taskId": "deaf", "graceMs": 10 }));
-    let end = client.to_end("deaf").end;
+    let end = client.follow("deaf").end;
     assert_eq!(end["verdict"]["kind"], "cancelled");
     assert_eq!(end["verdict"]["survivors"], 0);
 
@@ -134,7 +134,7 @@ fn a_task_is_stopped_politely_then_by_force() {
     );
     client.until("task_output");
     client.send(&json!({ "type": "terminate_task", "taskId": "own", "signal": "SIGUSR1", "graceMs": 60_000 }));
-    let told = client.to_end("own");
+    let told = client.follow("own");
     assert_eq!(told.stdout, "told\n");
     assert_eq!(told.end["exitCode"], 7);
 }
@@ -150,7 +150,7 @@ fn signals_and_sizes_reach_the_program() {
     );
     client.until("task_output");
     client.send(&json!({ "type": "signal_task", "taskId": "signal", "signal": 12 }));
-    assert_eq!(client.to_end("signal").stdout, "got\n");
+    assert_eq!(client.follow("signal").stdout, "got\n");
 
     let script = "stty size; read line; stty size";
     let pty = json!({ "pty": { "rows": 10, "cols": 20 }, "stdin": "open" });
@@ -158,7 +158,7 @@ fn signals_and_sizes_reach_the_program() {
     assert_eq!(client.until("task_output")["output"], "10 20\r\n");
     client.send(&json!({ "type": "resize_pty", "taskId": "pty", "rows": 30, "cols": 40 }));
     client.send(&json!({ "type": "send_input", "taskId": "pty", "input": "\n" }));
-    let told = client.to_end("pty");
+    let told = client.follow("pty");
     assert!(told.stdout.ends_with("30 40\r\n"), "{told:?}");
 }
 
@@ -255,7 +255,7 @@ fn a_command_that_cannot_start_is_an_error_and_not_an_exit() {
         assert!(told.started.is_empty());
         // It is told again to whoever asks.
         client.send(&json!({ "type": "attach", "taskId": id }));
-        let again = client.to_end(&id);
+        let again = client.follow(&id);
         assert_eq!((&again.end["code"], again.started.len()), (&json!(code), 0));
     }
     await_condition("removal of all workspaces", || {
