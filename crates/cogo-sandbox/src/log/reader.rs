@@ -14,6 +14,8 @@ use super::{Entry, LogError, Record};
 
 /// Holds the longest record and the header after it, which is looked at when the record is damaged.
 const WINDOW_LEN: usize = PAYLOAD_MAX + 4096;
+/// Enough for a quiet log. Longer records make the window grow.
+const WINDOW_LEN_MIN: usize = 32 << 10;
 
 /// Reads a log in order. Holds no lock and no part of the log: the writer does not notice it.
 #[derive(Debug)]
@@ -42,7 +44,7 @@ struct Segment {
 /// A piece of the segment in memory.
 #[derive(Debug)]
 struct Window {
-    buffer: Box<[u8]>,
+    buffer: Vec<u8>,
     start: usize,
     end: usize,
     /// Offset of `start` in the segment.
@@ -142,6 +144,13 @@ impl LogReader {
     /// The sequence number after the last entry: where to resume with a new reader.
     pub fn next_seq(&self) -> u64 {
         self.next_seq.max(self.from_seq)
+    }
+
+    /// Gives back the memory that holds what was read ahead; it is read again when it is needed.
+    /// For whoever keeps many readers and has to wait.
+    pub fn release(&mut self) {
+        self.window.forget();
+        self.window.buffer = Vec::new();
     }
 
     /// Where the reader stands: sequence number, and bytes of output before it.
@@ -341,9 +350,8 @@ const IN_SEGMENT: &str = "data is only looked at inside a segment";
 
 impl Window {
     fn new() -> Self {
-        // Zeroed memory comes untouched from the kernel, so a reader of a quiet log stays small.
         Self {
-            buffer: vec![0; WINDOW_LEN].into(),
+            buffer: Vec::new(),
             start: 0,
             end: 0,
             offset: 0,
@@ -381,6 +389,10 @@ impl Window {
         self.buffer.copy_within(self.start..self.end, 0);
         self.end -= self.start;
         self.start = 0;
+        if self.end == self.buffer.len() {
+            let len = (self.end * 2).clamp(WINDOW_LEN_MIN, WINDOW_LEN);
+            self.buffer.resize(len, 0);
+        }
         let at = self.offset + self.end as u64;
         let read = loop {
             match pread(file, &mut self.buffer[self.end..], at) {
