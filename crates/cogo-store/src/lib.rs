@@ -10,7 +10,7 @@
 mod record;
 
 pub use record::{
-    AttemptRecord, EventRecord, Scope, TaskFilter, TaskRecord, TokenRecord, WorkerRecord,
+    AttemptEnd, AttemptRecord, EventRecord, Scope, TaskFilter, TaskRecord, TokenRecord, WorkerRecord,
 };
 
 use cogo_protocol::task::TaskId;
