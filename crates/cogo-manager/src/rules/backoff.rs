@@ -58,7 +58,7 @@ mod tests {
 
     const RULE: CrashLoop = CrashLoop {
         failures: 3,
-        window: Duration::from_secs(60),
+        window: Duration::from_mins(1),
     };
 
     #[test]

@@ -28,7 +28,7 @@ impl Default for PoolConfig {
             max: 10,
             slots: 2,
             grow_after: Duration::from_millis(500),
-            shrink_after: Duration::from_secs(300),
+            shrink_after: Duration::from_mins(5),
         }
     }
 }
@@ -98,7 +98,7 @@ mod tests {
             workers,
             starting,
             waiting,
-            waiting_for: Duration::from_secs(60),
+            waiting_for: Duration::from_mins(1),
             idle_for: None,
             slots: 2,
         }

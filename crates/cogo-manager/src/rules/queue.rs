@@ -86,6 +86,11 @@ impl Queue {
         self.len == 0
     }
 
+    /// How tasks become more urgent.
+    pub const fn aging(&self) -> Aging {
+        self.aging
+    }
+
     /// What submitters have had.
     pub const fn share_mut(&mut self) -> &mut FairShare {
         &mut self.share
@@ -155,6 +160,14 @@ impl Queue {
         (pinned.into_iter().chain(open).flatten())
             .filter(|(demand, _)| fits(demand))
             .flat_map(|(_, line)| self.heads(line, now))
+            .min()
+            .map(|(_, _, ticket)| ticket.number)
+    }
+
+    /// The task of one line that is served first.
+    pub fn first_of(&self, demand: &Demand, now: Duration) -> Option<TaskNumber> {
+        let line = self.lines.get(&demand.pinned_to)?.get(demand)?;
+        self.heads(line, now)
             .min()
             .map(|(_, _, ticket)| ticket.number)
     }
