@@ -8,7 +8,7 @@ use cogo_protocol::message::{FromWorker, ToWorker, Welcome};
 use cogo_protocol::worker::WorkerId;
 
 use super::super::checks::Broken;
-use super::super::worker::{Process, Worker};
+use super::super::worker::{Key, Process, Worker};
 use super::{Event, World};
 
 /// What goes to the manager.
@@ -36,8 +36,10 @@ impl World {
         let Some(worker) = self.workers.get_mut(id) else {
             return Ok(());
         };
+        let mut woke = false;
         match worker.process {
             Process::Wedged(until) | Process::Down(until) if until <= now => {
+                woke = true;
                 worker.process = Process::Up;
                 worker.connect_at = now;
                 worker.heartbeat_at = now;
@@ -50,7 +52,12 @@ impl World {
             self.checks.ends.insert(key.clone(), end);
         }
         if worker.is_up() {
-            let mut says: Vec<_> = ended.iter().map(|key| worker.end_of(key)).collect();
+            // What has ended while it hung is told now.
+            let untold = |key: &&Key| woke || ended.contains(key);
+            let ends = worker.runs.iter().filter(|(_, run)| !run.running);
+            let mut says: Vec<_> = (ends.map(|(key, _)| key).filter(untold))
+                .map(|key| worker.end_of(key))
+                .collect();
             if let Some(connection) = worker.connection {
                 if worker.heartbeat_at <= now {
                     worker.heartbeat_at = now + Duration::from_secs(2);
@@ -274,6 +281,7 @@ impl World {
             .or_insert_with(|| Worker::new(id.clone(), slots, true, now));
         worker.process = Process::Up;
         worker.draining = false;
+        worker.calm = self.calm;
         worker.connection = None;
         worker.connect_at = now;
         self.checks.slots.insert(id.clone(), worker.slots);
