@@ -10,7 +10,8 @@
 mod record;
 
 pub use record::{
-    AttemptEnd, AttemptRecord, EventRecord, Scope, TaskFilter, TaskRecord, TokenRecord, WorkerRecord,
+    AttemptEnd, AttemptRecord, EventRecord, Scope, TaskFilter, TaskRecord, TokenRecord,
+    WorkerRecord,
 };
 
 use cogo_protocol::task::TaskId;
