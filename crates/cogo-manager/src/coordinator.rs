@@ -217,3 +217,6 @@ impl Coordinator {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -124,9 +124,9 @@ pub(super) struct World {
 }
 
 /// When faults end.
-const CALM_AT: Duration = Duration::from_secs(60);
+const CALM_AT: Duration = Duration::from_mins(1);
 /// When everything has to be over, with nobody's help.
-const END_AT: Duration = Duration::from_secs(360);
+const END_AT: Duration = Duration::from_mins(6);
 
 impl World {
     pub(super) fn new(setup: Setup) -> Self {
@@ -218,7 +218,10 @@ impl World {
                 self.worker_sees_close(id);
                 Ok(())
             }
-            Event::WorkerActs(id) => self.worker_acts(&id),
+            Event::WorkerActs(id) => {
+                self.worker_acts(&id);
+                Ok(())
+            }
             Event::LocalStart { epoch, worker } => self.local_starts(epoch, &worker),
             Event::LocalStop { worker } => {
                 self.local_stops(&worker);

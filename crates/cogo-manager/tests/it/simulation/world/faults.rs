@@ -11,7 +11,7 @@ use super::{Event, World};
 impl World {
     /// Remote workers and clients.
     pub(super) fn populate(&mut self) {
-        for number in 0..1 + self.random.below(4) {
+        for number in 0..=self.random.below(4) {
             let id: WorkerId = format!("remote-{number}").parse().expect("a short name");
             let slots = 1 + self.random.below(3) as u32;
             let now = self.random.millis(1000);
@@ -54,7 +54,7 @@ impl World {
         }
         if self.stalled_until > self.now {
             // Nobody can be heard meanwhile, and the manager knows that afterwards.
-            let until = self.stalled_until - self.manager_started_at;
+            let until = self.stalled_until.saturating_sub(self.manager_started_at);
             let pardon = (until + Duration::from_millis(500)).saturating_sub(self.config.lease);
             for worker in self.workers.keys() {
                 let heard_at = self.checks.heard_at.entry(worker.clone()).or_default();

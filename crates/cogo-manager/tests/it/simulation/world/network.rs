@@ -31,10 +31,10 @@ pub(super) struct Connection {
 }
 
 impl World {
-    pub(super) fn worker_acts(&mut self, id: &WorkerId) -> Result<(), Broken> {
+    pub(super) fn worker_acts(&mut self, id: &WorkerId) {
         let now = self.now;
         let Some(worker) = self.workers.get_mut(id) else {
-            return Ok(());
+            return;
         };
         let mut woke = false;
         match worker.process {
@@ -72,7 +72,6 @@ impl World {
             self.leave_when_drained(id);
         }
         self.wake_worker(id);
-        Ok(())
     }
 
     /// A worker that was told to drain ends when it has nothing to do.
@@ -160,7 +159,7 @@ impl World {
             return Ok(());
         };
         let worker = connection.worker.clone();
-        let heard_at = self.now - self.manager_started_at;
+        let heard_at = self.now.saturating_sub(self.manager_started_at);
         match message {
             Upward::Welcome(welcome) => {
                 connection.open_at_manager = true;
