@@ -80,7 +80,8 @@ pub struct Coordinator {
     /// When a tick was last asked for at the latest.
     wake_at: Option<Duration>,
 
-    tasks: HashMap<TaskNumber, Task>,
+    /// Boxed, so that the map moves little when it grows.
+    tasks: HashMap<TaskNumber, Box<Task>>,
     numbers: HashMap<TaskId, TaskNumber>,
     number_last: TaskNumber,
     /// Tasks that a worker has.

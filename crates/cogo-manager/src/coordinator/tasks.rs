@@ -155,7 +155,7 @@ impl Coordinator {
             timer: None,
             record,
         };
-        self.tasks.insert(number, task);
+        self.tasks.insert(number, Box::new(task));
     }
 
     /// Puts a task in the queue.
