@@ -9,6 +9,7 @@ mod host;
 mod latency;
 mod measure;
 mod peers;
+mod schedule;
 mod start;
 mod store;
 
@@ -63,6 +64,18 @@ enum What {
         #[arg(long, default_value_t = 7)]
         rounds: usize,
     },
+    /// Time of the coordinator's decisions with a full house, the world left out.
+    Schedule {
+        /// Tasks that wait.
+        #[arg(long, default_value_t = 1_000_000)]
+        tasks: u64,
+        /// Workers, all busy.
+        #[arg(long, default_value_t = 10_000)]
+        workers: u64,
+        /// Decisions to time.
+        #[arg(long, default_value_t = 20_000)]
+        rounds: u64,
+    },
     /// Writes times; what `latency` follows.
     #[command(hide = true)]
     Stamp,
@@ -98,6 +111,11 @@ fn main() -> anyhow::Result<()> {
         What::Warm { turns } => footprint::warm(&turns),
         What::Memory => footprint::memory(),
         What::Store { dir, rounds } => store::run(&dir, rounds),
+        What::Schedule {
+            tasks,
+            workers,
+            rounds,
+        } => schedule::run(tasks, workers, rounds),
         What::All { turns } => all(turns),
         What::Stamp => latency::stamp(),
     }

@@ -111,6 +111,9 @@ pub struct TaskRequest {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Requirements {
+    /// Only this worker may run it. Default: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<WorkerId>,
     /// Worker type, such as `basic`. Default: any.
     #[serde(
         rename = "type",

@@ -58,10 +58,39 @@ pub struct AttemptRecord {
     pub started_at_ms: Option<u64>,
     /// Of its end, or of the loss of its lease.
     pub ended_at_ms: Option<u64>,
+    /// What became of it, once it is over.
+    #[serde(default)]
+    pub end: Option<AttemptEnd>,
     /// What became of it, for a reader.
     pub result: Option<String>,
     /// Sequence number after the last record of its output, once that is final.
     pub log_end: Option<u64>,
+}
+
+/// What became of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AttemptEnd {
+    /// The command's own end is known; it is the task's.
+    Answered,
+    /// Nobody knows how it ended, or its lease was taken away.
+    Lost,
+    /// The worker's host could not run it.
+    Unable,
+    /// The worker did not take it. Does not count as an attempt.
+    Refused,
+    /// An operator took it from its worker. Does not count as an attempt.
+    TakenBack,
+}
+
+impl AttemptEnd {
+    /// Whether it uses up one of the task's attempts.
+    pub const fn counts(self) -> bool {
+        match self {
+            Self::Answered | Self::Lost | Self::Unable => true,
+            Self::Refused | Self::TakenBack => false,
+        }
+    }
 }
 
 /// A worker that may come back.

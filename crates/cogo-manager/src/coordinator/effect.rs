@@ -41,7 +41,7 @@ pub enum Effect {
         /// What it is to be.
         request: CreateWorker,
     },
-    /// End the process of a local worker, gently or at once.
+    /// End the process of a local worker, gently or at once. One that is gone is no error.
     WorkerStop {
         /// Which.
         worker_id: WorkerId,
@@ -83,7 +83,9 @@ pub enum Answer {
         /// Whether this request made it.
         new: bool,
     },
-    /// Where a task stands.
+    /// The name may have been used since the store was asked: ask it again, then submit again.
+    LookAgain(TaskId),
+    /// Where a task stands. Also the answer to a cancellation.
     Task(Box<TaskStatus>),
     /// The connection of the worker that runs the task.
     TaskConnection {
@@ -92,8 +94,13 @@ pub enum Answer {
         /// Under which right it runs.
         fence: Fence,
     },
-    /// Tasks that wait.
-    Queue(Vec<TaskStatus>),
+    /// Tasks that wait, and how many there are in all.
+    Queue {
+        /// The first of them.
+        tasks: Vec<TaskStatus>,
+        /// All of them.
+        total: usize,
+    },
     /// All workers.
     Workers(Vec<WorkerInfo>),
     /// One worker.
@@ -117,6 +124,8 @@ pub struct PoolHealth {
     pub workers_connected: usize,
     /// All workers that are known.
     pub workers: usize,
+    /// Local workers that ended again and again and are not started any more.
+    pub workers_given_up: usize,
 }
 
 /// Why a request was refused.

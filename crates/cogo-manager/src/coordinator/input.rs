@@ -5,6 +5,7 @@ use std::time::Duration;
 use cogo_protocol::message::{FromWorker, Welcome};
 use cogo_protocol::task::{Fence, TaskId, TaskRequest};
 use cogo_protocol::worker::{CreateWorker, WorkerId};
+use cogo_store::TaskRecord;
 
 /// One connection of one worker. A worker that reconnects gets a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,6 +50,25 @@ pub enum Input {
     Tick,
 }
 
+/// What the store knows of a task's name, as looked up just before a submission.
+///
+/// The coordinator forgets a task when it has ended, so that a repeated submission has to be
+/// recognised by what is stored. Whoever submits looks the name up first. A task that ends between
+/// the look and the submission is noticed: the coordinator remembers for a while which names have
+/// ended, and answers [`Answer::LookAgain`](super::Answer) when the look may be too old.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Known {
+    /// The manager has just made the name up, so there is nothing to look for.
+    Fresh,
+    /// There is no such task.
+    Absent {
+        /// When the store was asked, by the monotonic clock.
+        looked_at: Duration,
+    },
+    /// There is one.
+    Stored(Box<TaskRecord>),
+}
+
 /// What a client can ask.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ClientRequest {
@@ -60,8 +80,8 @@ pub enum ClientRequest {
         request: Box<TaskRequest>,
         /// Who asks.
         submitter: String,
-        /// Only this worker may run it.
-        worker_id: Option<WorkerId>,
+        /// What the store knows of that name.
+        known: Known,
     },
     /// End a task, whatever its state.
     Cancel {
@@ -75,12 +95,15 @@ pub enum ClientRequest {
     /// Tell which worker connection has a task, to send it input or signals.
     TaskConnection(TaskId),
     /// List tasks that wait, in the order in which they would be served now.
-    Queue,
+    Queue {
+        /// How many at most.
+        limit: usize,
+    },
     /// List workers.
     Workers,
     /// Tell of one worker.
     Worker(WorkerId),
-    /// Start a local worker.
+    /// Start a local worker. Answered at once with what it will be.
     WorkerCreate(CreateWorker),
     /// Take no more tasks for a worker, and remove it when it has none. `force` does not wait:
     /// what it runs is taken back and queued anew.
@@ -111,7 +134,7 @@ impl ClientRequest {
             | Self::Cancel { task_id, .. }
             | Self::Task(task_id)
             | Self::TaskConnection(task_id) => Some(task_id),
-            Self::Queue
+            Self::Queue { .. }
             | Self::Workers
             | Self::Worker(_)
             | Self::WorkerCreate(_)
