@@ -4,14 +4,21 @@
 //! memory, and writes it here before anything of it is seen outside: it hands over changes, goes
 //! on, and acts when it is told that they are durable. Many changes become durable together.
 //!
+//! The output of tasks is kept beside the store, in files: [`task_log`].
+//!
 //! Deliberately absent: scheduling, leases that tick (they live in the coordinator's memory and
 //! start anew after a restart), and a runtime.
 
 mod record;
+mod sqlite;
+pub mod task_log;
+
+use std::path::PathBuf;
 
 pub use record::{
     AttemptEnd, AttemptRecord, EventRecord, Scope, TaskFilter, TaskRecord, TokenRecord, WorkerRecord,
 };
+pub use sqlite::{Durability, QUEUE_BYTES_MAX, SqliteStore};
 
 use cogo_protocol::task::TaskId;
 use cogo_protocol::worker::WorkerId;
@@ -67,6 +74,14 @@ pub enum StoreError {
         /// The newest version that is known here.
         known: u32,
     },
+    /// Another process owns the database.
+    #[error("the database `{path}` is in use by {holder}")]
+    InUse {
+        /// The database.
+        path: PathBuf,
+        /// Who owns it, as far as it is known: `process 4711`.
+        holder: String,
+    },
     /// An earlier commit failed. What the coordinator has in memory is ahead of the store, so
     /// that it has to start anew from what is stored.
     #[error("an earlier write failed, nothing is written any more")]
@@ -75,8 +90,9 @@ pub enum StoreError {
 
 /// Durable truth. Every implementation passes the same contract suite.
 pub trait Store: Send + Sync {
-    /// Writes changes, all or none, after those of earlier calls. Returns at once; `done` is
-    /// called when they are durable. Once one commit has failed, so do all later ones.
+    /// Writes changes, all or none, after those of earlier calls. Returns at once, or as soon as
+    /// the store's bounded queue has room; `done` is called when they are durable. Once one commit
+    /// has failed, so do all later ones.
     fn commit(&self, changes: Vec<Change>, done: Done);
 
     /// All tasks that are not final, in the order of their submission.
@@ -114,7 +130,7 @@ pub trait Store: Send + Sync {
     /// See [`Self::tasks_open`].
     fn events_after(&self, number: u64, limit: usize) -> Result<Vec<EventRecord>, StoreError>;
 
-    /// The number of the newest event; 0 if there is none.
+    /// The number of the newest event, whether or not it was trimmed; 0 if there never was one.
     ///
     /// # Errors
     ///

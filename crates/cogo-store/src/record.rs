@@ -16,7 +16,7 @@ pub struct TaskRecord {
     pub request: TaskRequest,
     /// Who asked: the name of the token used, or `local`.
     pub submitter: String,
-    /// Its place in the order of submission.
+    /// Its place in the order of submission. No two tasks share one.
     pub number: u64,
     /// Where it stands.
     pub state: TaskState,
