@@ -193,6 +193,9 @@ impl Coordinator {
         let Some(worker) = self.workers.get_mut(id) else {
             return;
         };
+        if !worker.takes_part() {
+            self.thinned = true;
+        }
         let rank = worker.ready_rank();
         if rank == worker.rank {
             return;
@@ -207,9 +210,6 @@ impl Coordinator {
             if !was_ready {
                 self.freed.insert(id.clone());
             }
-        }
-        if !worker.takes_part() {
-            self.thinned = true;
         }
     }
 }

@@ -74,6 +74,8 @@ impl Coordinator {
                 .changes
                 .push(Change::WorkerPut(Box::new(record.clone())));
             worker.record = record;
+            // It may offer less than before.
+            self.thinned = true;
         }
     }
 

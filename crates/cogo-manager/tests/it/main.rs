@@ -1,0 +1,3 @@
+//! The manager as a whole.
+
+mod simulation;
