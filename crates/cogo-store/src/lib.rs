@@ -16,7 +16,8 @@ pub mod task_log;
 use std::path::PathBuf;
 
 pub use record::{
-    AttemptEnd, AttemptRecord, EventRecord, Scope, TaskFilter, TaskRecord, TokenRecord, WorkerRecord,
+    AttemptEnd, AttemptRecord, EventRecord, Scope, TaskFilter, TaskRecord, TokenRecord,
+    WorkerRecord,
 };
 pub use sqlite::{Durability, QUEUE_BYTES_MAX, SqliteStore};
 
