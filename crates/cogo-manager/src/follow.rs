@@ -34,7 +34,13 @@ pub(crate) struct Start {
     pub(crate) attempt: Option<u32>,
     /// At this record of it. Later attempts are told from their start.
     pub(crate) from_seq: u64,
+    /// Tell a few records before it too. Whoever makes text of output needs them, because a
+    /// character may be torn between two records.
+    pub(crate) lead_in: bool,
 }
+
+/// Records before the first one that are told as a lead-in.
+const LEAD_IN: u64 = 64;
 
 /// One piece of output.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,11 +168,6 @@ fn latest(status: &TaskStatus) -> u32 {
 }
 
 impl Follow {
-    /// The task as it was last seen.
-    pub(crate) const fn status(&self) -> &TaskStatus {
-        &self.status
-    }
-
     /// Number after the last record that was told of the attempt that is being told.
     pub(crate) fn position(&self) -> u64 {
         self.current.as_ref().map_or(0, |current| current.from_seq)
@@ -224,10 +225,15 @@ impl Follow {
 
     fn enter_attempt(&mut self, attempt: &AttemptStatus) {
         let first = self.start.attempt == Some(attempt.number);
+        let from_seq = match (first, self.start.lead_in) {
+            (true, true) => self.start.from_seq.saturating_sub(LEAD_IN),
+            (true, false) => self.start.from_seq,
+            (false, _) => 0,
+        };
         self.current = Some(Current {
             number: attempt.number,
             fence: attempt.fence,
-            from_seq: if first { self.start.from_seq } else { 0 },
+            from_seq,
             reader: None,
         });
     }

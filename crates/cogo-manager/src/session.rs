@@ -225,7 +225,8 @@ impl Session {
                 }
                 Some(Ok(Message::Binary(frame))) => {
                     bytes += frame.len();
-                    self.keeper.output(frame).map_err(End::Protocol)?;
+                    let kept = self.keeper.output(frame);
+                    kept.map_err(|error| End::Protocol(error.to_string()))?;
                 }
                 Some(Ok(Message::Text(text))) => self.heard(&text).await?,
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}

@@ -1,5 +1,6 @@
 //! Tasks of a server, as commands show them.
 
+pub(crate) mod command;
 mod exit_code;
 mod viewer;
 

@@ -20,11 +20,6 @@ impl Table {
         self.rows.push(cells.map(|cell| tame(&cell)).into());
     }
 
-    /// The headings and all rows.
-    pub(crate) fn rows(&self) -> &[Vec<String>] {
-        &self.rows
-    }
-
     /// How wide each column is.
     pub(crate) fn widths(&self) -> Vec<usize> {
         let columns = self.rows[0].len();

@@ -103,6 +103,7 @@ async fn stream(
     let start = query.from_seq.map(|from_seq| Start {
         attempt: query.attempt,
         from_seq,
+        lead_in: false,
     });
     Ok(open(api, caller, Reach::One(id, start), request))
 }

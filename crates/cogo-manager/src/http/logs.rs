@@ -75,6 +75,7 @@ async fn logs(
     let start = Start {
         attempt: query.attempt,
         from_seq,
+        lead_in: events,
     };
     let log = Log {
         follow: api.follows.follow(&id, start).await?,
@@ -83,7 +84,7 @@ async fn logs(
         stop: api.stop.clone(),
     };
     if events {
-        return Ok(as_events(log));
+        return Ok(as_events(log, from_seq));
     }
     let mut response = Body::from_stream(as_bytes(log)).into_response();
     response.headers_mut().insert(
@@ -153,13 +154,18 @@ fn as_bytes(log: Log) -> impl futures_util::Stream<Item = io::Result<Bytes>> {
 /// Records as events, with no character torn between two of them.
 struct Events {
     log: Log,
+    /// Earlier records of the first attempt are a lead-in.
+    skip_before: u64,
+    attempts: u32,
     stdout: Utf8Chunker,
     stderr: Utf8Chunker,
     last_ms: u64,
 }
 
-fn as_events(log: Log) -> Response {
+fn as_events(log: Log, from_seq: u64) -> Response {
     let events = Events {
+        skip_before: from_seq,
+        attempts: 0,
         log,
         stdout: Utf8Chunker::new(),
         stderr: Utf8Chunker::new(),
@@ -184,7 +190,13 @@ fn as_events(log: Log) -> Response {
 impl Events {
     fn tell(&mut self, told: Told) -> Vec<Event> {
         match told {
-            Told::Started(attempt) => vec![json_event("started", None, &attempt)],
+            Told::Started(attempt) => {
+                self.attempts += 1;
+                if self.attempts > 1 {
+                    self.skip_before = 0;
+                }
+                vec![json_event("started", None, &attempt)]
+            }
             Told::Output(records) => records
                 .iter()
                 .filter_map(|record| self.record(record))
@@ -209,6 +221,9 @@ impl Events {
             timestamp_ms: self.last_ms,
             chunk: chunker.push(record.bytes())?,
         };
+        if output.seq < self.skip_before {
+            return None;
+        }
         Some(json_event("output", Some(output.seq), &output))
     }
 

@@ -100,10 +100,6 @@ impl Problem {
     pub(crate) fn hint_text(&self) -> Option<&str> {
         self.hint.as_deref()
     }
-
-    pub(crate) const fn status(&self) -> StatusCode {
-        self.status
-    }
 }
 
 /// An error with its causes.

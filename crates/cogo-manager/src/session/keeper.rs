@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use cogo_protocol::frame::OutputHeader;
+use cogo_protocol::frame::{BadFrame, OutputHeader};
 use cogo_protocol::message::{Attach, FromWorker, OutputCut, ToWorker};
 use cogo_protocol::task::{Fence, TaskId};
 use cogo_store::Durability;
@@ -57,6 +57,9 @@ struct Attempt {
     next_seq: u64,
     /// How often an end was answered with the question for that number.
     asked: u32,
+    /// It was asked for output from some record on. Until the worker begins anew with
+    /// `execution_started`, what comes was sent before it heard the question.
+    awaiting_start: bool,
 }
 
 /// Questions for the same record after which it counts as lost. More than one, because an end
@@ -121,10 +124,7 @@ impl Keeper {
                 Ok(appender) => {
                     attempt.next_seq = appender.end();
                     attempt.log = Log::Open(appender);
-                    asks.push(ToWorker::Attach(Attach {
-                        task_id: task_id.clone(),
-                        from_seq: attempt.next_seq,
-                    }));
+                    asks.push(ToWorker::Attach(attempt.ask(task_id)));
                 }
                 Err(TaskLogError::Appending { .. }) => {}
                 Err(error) => return Err(error),
@@ -134,12 +134,13 @@ impl Keeper {
     }
 
     /// Takes a frame of output. It is in the log after the next [`Self::flush`].
-    pub(super) fn output(&mut self, frame: Bytes) -> Result<(), String> {
-        let (header, _) = OutputHeader::decode(&frame).map_err(|error| error.to_string())?;
-        let Some(task_id) = self.handles.get(&header.handle) else {
-            return Err(format!("no task has the handle {}", header.handle));
-        };
-        self.pending.push((task_id.clone(), frame));
+    pub(super) fn output(&mut self, frame: Bytes) -> Result<(), BadFrame> {
+        let (header, _) = OutputHeader::decode(&frame)?;
+        // Output of an attempt that is over for us has no place any more. What should not be
+        // missing is noticed at the attempt's end.
+        if let Some(task_id) = self.handles.get(&header.handle) {
+            self.pending.push((task_id.clone(), frame));
+        }
         Ok(())
     }
 
@@ -167,6 +168,9 @@ impl Keeper {
             FromWorker::ExecutionStarted(started) => {
                 if let Some(handle) = started.handle {
                     self.handles.insert(handle, started.task_id.clone());
+                }
+                if let Some(attempt) = self.attempts.get_mut(&started.task_id) {
+                    attempt.awaiting_start = false;
                 }
                 Ok(Verdict::PassOn)
             }
@@ -220,6 +224,7 @@ impl Keeper {
         if last_seq.is_some_and(|last_seq| last_seq > attempt.next_seq) {
             if attempt.asked < QUESTIONS_MAX {
                 attempt.open(&self.logs, task_id)?;
+                attempt.asked += 1;
                 return Ok(Verdict::Ask(attempt.ask(task_id)));
             }
             // The worker was asked, and has nothing to send.
@@ -243,12 +248,13 @@ impl Attempt {
             log,
             next_seq: 0,
             asked: 0,
+            awaiting_start: false,
         }
     }
 
     /// The question for what is missing.
     fn ask(&mut self, task_id: &TaskId) -> Attach {
-        self.asked += 1;
+        self.awaiting_start = true;
         Attach {
             task_id: task_id.clone(),
             from_seq: self.next_seq,
@@ -276,6 +282,9 @@ impl Attempt {
             // They come again when the log was taken over.
             return Ok(());
         };
+        if self.awaiting_start {
+            return Ok(());
+        }
         let mut next_seq = self.next_seq;
         let mut records = Vec::with_capacity(frames.len());
         for (_, frame) in frames {

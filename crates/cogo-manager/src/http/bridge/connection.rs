@@ -253,6 +253,7 @@ impl Connection {
                 let start = Start {
                     attempt: None,
                     from_seq,
+                    lead_in: false,
                 };
                 match tasks::visible(&self.api, &self.caller, &task_id).await {
                     Ok(_) if self.reaches(&task_id) => self.follow(task_id, start).await,
@@ -365,7 +366,11 @@ impl Connection {
         } else {
             Form::Json
         };
-        let outgoing = Outgoing::new(task_id.clone(), self.manager.clone(), form);
+        let outgoing = Outgoing::new(task_id.clone(), self.manager.clone(), form, start.from_seq);
+        let start = Start {
+            lead_in: form == Form::Json,
+            ..start
+        };
         let follower = follow(
             Arc::clone(&self.api),
             task_id.clone(),

@@ -28,6 +28,8 @@ pub(super) struct Outgoing {
     task_id: TaskId,
     manager: WorkerId,
     form: Form,
+    /// Earlier records of the first attempt are a lead-in.
+    skip_before: u64,
     attempt: Option<AttemptStatus>,
     stdout: Utf8Chunker,
     stderr: Utf8Chunker,
@@ -37,8 +39,9 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
-    pub(super) fn new(task_id: TaskId, manager: WorkerId, form: Form) -> Self {
+    pub(super) fn new(task_id: TaskId, manager: WorkerId, form: Form, from_seq: u64) -> Self {
         Self {
+            skip_before: from_seq,
             task_id,
             manager,
             form,
@@ -86,7 +89,9 @@ impl Outgoing {
                 Form::Binary(handle) => Some(handle),
             },
         });
-        self.attempt = Some(attempt);
+        if self.attempt.replace(attempt).is_some() {
+            self.skip_before = 0;
+        }
         message
     }
 
@@ -101,6 +106,9 @@ impl Outgoing {
                     Stream::Stderr => &mut self.stderr,
                 };
                 let chunk = chunker.push(record.bytes())?;
+                if seq < self.skip_before {
+                    return None;
+                }
                 Some(self.task_output(seq, stream, chunk))
             }
         }

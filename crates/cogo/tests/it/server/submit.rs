@@ -18,20 +18,38 @@ fn output_and_exit_code_come_through() {
     let server = Server::start(&[]);
     let ran = submit(&server, &["--quiet"], "echo out; echo err >&2; exit 7");
     assert_eq!(ran.code, Some(7));
-    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("out\n", "err\n"));
+    assert_eq!(
+        (ran.stdout.as_str(), ran.stderr.as_str()),
+        ("out\n", "err\n")
+    );
 }
 
 #[test]
 fn a_name_stands_for_one_task() {
     let server = Server::start(&[]);
-    let first = submit(&server, &["--id", "build", "-q"], "echo once >> $PWD/x; echo done");
+    let first = submit(
+        &server,
+        &["--id", "build", "-q"],
+        "echo once >> $PWD/x; echo done",
+    );
     assert_eq!(first.stdout, "done\n");
-    let again = submit(&server, &["--id", "build", "-q"], "echo once >> $PWD/x; echo done");
+    let again = submit(
+        &server,
+        &["--id", "build", "-q"],
+        "echo once >> $PWD/x; echo done",
+    );
     assert_eq!((again.code, again.stdout.as_str()), (Some(0), "done\n"));
-    assert_eq!(server.task("build")["attempts"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        server.task("build")["attempts"].as_array().unwrap().len(),
+        1
+    );
     let other = submit(&server, &["--id", "build", "-q"], "echo other");
     assert_eq!(other.code, Some(125));
-    assert!(other.stderr.contains("asks for something else"), "{}", other.stderr);
+    assert!(
+        other.stderr.contains("asks for something else"),
+        "{}",
+        other.stderr
+    );
 }
 
 #[test]
@@ -39,7 +57,14 @@ fn limits_and_missing_programs_have_their_codes() {
     let server = Server::start(&[]);
     let timeout = submit(&server, &["--timeout", "200ms", "-q"], "sleep 60");
     assert_eq!(timeout.code, Some(124));
-    let arguments = ["submit", "-q", "--isolation", strongest_tier(), "--", "/nonexistent"];
+    let arguments = [
+        "submit",
+        "-q",
+        "--isolation",
+        strongest_tier(),
+        "--",
+        "/nonexistent",
+    ];
     assert_eq!(finish(&mut server.world.cogo(arguments)).code, Some(127));
     let json = submit(&server, &["--json"], "exit 3");
     let task: Value = serde_json::from_str(&json.stdout).unwrap();
@@ -57,11 +82,21 @@ fn without_a_server_it_says_what_to_do() {
 #[test]
 fn a_client_comes_back_when_the_manager_does() {
     let mut server = Server::start(&["--workers", "1"]);
-    let script = "echo before; while [ ! -e go ]; do sleep 0.05; done; echo after";
+    let script = "echo before; flock -s gate true; echo after";
     let workspace = server.world.workspace();
     let arguments = [
-        "submit", "-q", "--isolation", strongest_tier(), "--id", "t", "-w",
-        workspace.to_str().unwrap(), "--", "sh", "-c", script,
+        "submit",
+        "-q",
+        "--isolation",
+        strongest_tier(),
+        "--id",
+        "t",
+        "-w",
+        workspace.to_str().unwrap(),
+        "--",
+        "sh",
+        "-c",
+        script,
     ];
     let mut client = Running::start(&mut server.world.cogo(arguments));
     assert_eq!(client.line(), "before\n");
@@ -75,11 +110,13 @@ fn a_client_comes_back_when_the_manager_does() {
 #[test]
 fn the_end_waits_for_running_tasks_and_keeps_waiting_ones() {
     let mut server = Server::start(&["--workers", "1", "--slots", "1"]);
-    server.submit("running", "while [ ! -e go ]; do sleep 0.05; done; echo ran");
+    server.submit("running", "flock -s gate true; echo ran");
     server.await_status("running", "running");
     server.submit("waiting", "echo waited");
     server.signal_manager(Signal::INT);
-    await_condition("the draining", || server.log().contains("waiting for 1 running task"));
+    await_condition("the draining", || {
+        server.log().contains("waiting for 1 running task")
+    });
     assert_eq!(server.task("waiting")["status"], "queued");
     server.open_gate();
     assert_eq!(server.await_manager_end(), Some(0));
@@ -91,8 +128,8 @@ fn the_end_waits_for_running_tasks_and_keeps_waiting_ones() {
 
 #[test]
 fn the_urgent_goes_first() {
-    let server = Server::start(&["--workers", "1", "--slots", "1"]);
-    server.submit("first", "while [ ! -e go ]; do sleep 0.05; done");
+    let mut server = Server::start(&["--workers", "1", "--slots", "1"]);
+    server.submit("first", "flock -s gate true");
     server.await_status("first", "running");
     for level in [0, 9, 3, 7, 5] {
         let more = serde_json::json!({"priority": level});
