@@ -139,7 +139,7 @@ impl Feed {
 
     async fn finish(&self, mut replay: Replay, log_end: u64) -> Result<(), Gone> {
         let position = replay.position();
-        for message in replay.finish() {
+        for message in replay.finish(log_end) {
             self.send(message).await?;
         }
         if position < log_end {

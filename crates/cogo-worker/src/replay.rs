@@ -126,11 +126,10 @@ impl Replay {
     }
 
     /// What is left to tell once the log has ended: the start of a character whose end never
-    /// came. It takes the number of the log's end.
-    pub(crate) fn finish(&mut self) -> Vec<Message> {
-        let seq = self.position();
+    /// came. It takes the number of the log's end; that of the second stream takes the next.
+    pub(crate) fn finish(&mut self, log_end: u64) -> Vec<Message> {
         let mut messages = Vec::new();
-        self.give_up_torn(seq, &mut messages);
+        self.give_up_torn([log_end, log_end.saturating_add(1)], &mut messages);
         messages
     }
 
@@ -185,7 +184,8 @@ impl Replay {
                     bytes,
                 }) => {
                     self.close(run.take(), &mut batch.messages);
-                    self.give_up_torn(first_seq, &mut batch.messages);
+                    let second = (first_seq + 1).min(end_seq.saturating_sub(1));
+                    self.give_up_torn([first_seq, second], &mut batch.messages);
                     batch.messages.push(text(&FromWorker::OutputCut(OutputCut {
                         task_id: self.source.task_id.clone(),
                         worker_id: self.source.worker_id.clone(),
@@ -250,10 +250,12 @@ impl Replay {
         }
     }
 
-    /// Tells what was held back of characters that do not go on.
-    fn give_up_torn(&mut self, seq: u64, messages: &mut Vec<Message>) {
+    /// Tells what was held back of characters that do not go on, under numbers that no record
+    /// has, so that a client which saw one of two resumes at the other.
+    fn give_up_torn(&mut self, seqs: [u64; 2], messages: &mut Vec<Message>) {
         let Torn { stdout, stderr } = std::mem::take(&mut self.torn);
-        for (stream, torn) in [(Stream::Stdout, stdout), (Stream::Stderr, stderr)] {
+        let torn = [(Stream::Stdout, stdout), (Stream::Stderr, stderr)];
+        for ((stream, torn), seq) in torn.into_iter().zip(seqs) {
             if let Some(chunk) = torn.finish()
                 && seq >= self.from_seq
             {
@@ -309,7 +311,8 @@ mod tests {
                 break;
             }
         }
-        messages.extend(replay.finish());
+        let end = cogo_sandbox::log::log_end(&replay.source.log_dir).unwrap();
+        messages.extend(replay.finish(end.seq));
         messages.iter().map(told).collect()
     }
 
@@ -379,7 +382,10 @@ mod tests {
                 };
                 (stream, byte)
             })
-            .chain([(LogStream::Stdout, &b"\xf0\x9f"[..])])
+            .chain([
+                (LogStream::Stderr, &b"\xe2"[..]),
+                (LogStream::Stdout, &b"\xf0\x9f"[..]),
+            ])
             .collect();
         let log = log(&records, LogOptions::default());
         let bytes = |messages: &[(String, u64, Vec<u8>)], stream: &str| -> Vec<u8> {
@@ -416,7 +422,8 @@ mod tests {
             let all = read_all(replay(log.path(), form, 0));
             let cuts: Vec<_> = all.iter().filter(|(name, ..)| name == "cut").collect();
             assert_eq!(cuts.len(), 1, "{all:?}");
-            assert_eq!(all.last().unwrap().1, 199);
+            let end = cogo_sandbox::log::log_end(log.path()).unwrap();
+            assert_eq!(all.last().unwrap().1, end.seq - 1);
             let inside = read_all(replay(log.path(), form, cuts[0].1 + 1));
             assert_eq!(inside[0].0, "cut");
         }

@@ -16,4 +16,5 @@ mod secrets;
 mod server;
 mod survival;
 mod terminal;
+mod worker;
 mod workspace;
