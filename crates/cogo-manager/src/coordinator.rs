@@ -68,7 +68,7 @@ use self::worker::Worker;
 use crate::clock::Now;
 use crate::rules::aging::Aging;
 use crate::rules::demand::Demand;
-use crate::rules::matching::Rank;
+use crate::rules::matching::{Class, Rank};
 use crate::rules::queue::{Queue, TaskNumber};
 
 /// The one owner of tasks, leases and workers.
@@ -89,8 +89,8 @@ pub struct Coordinator {
 
     workers: BTreeMap<WorkerId, Worker>,
     connections: HashMap<ConnectionId, WorkerId>,
-    /// Workers that can be given a task now.
-    ready: BTreeSet<Rank>,
+    /// Workers that can be given a task now, by their sort.
+    ready: BTreeMap<Arc<Class>, BTreeSet<Rank>>,
     pool: Pool,
 
     ended: EndedNames,
@@ -128,7 +128,7 @@ impl Coordinator {
             running: 0,
             workers: BTreeMap::new(),
             connections: HashMap::new(),
-            ready: BTreeSet::new(),
+            ready: BTreeMap::new(),
             pool: Pool::default(),
             ended: EndedNames::default(),
             warm: Warm::default(),
@@ -220,3 +220,6 @@ impl Coordinator {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,7 +18,7 @@ use super::task::{Lease, Stage};
 use super::worker::Worker;
 use crate::rules::demand::Demand;
 use crate::rules::lease;
-use crate::rules::matching::Rank;
+use crate::rules::matching::{Class, Rank};
 use crate::rules::queue::TaskNumber;
 
 impl Coordinator {
@@ -83,11 +83,17 @@ impl Coordinator {
         if let Some(pinned) = &demand.pinned_to {
             return Some(pinned).filter(able).cloned();
         }
-        let warm = Warm::key(&self.tasks[&number].record);
-        (warm.and_then(|key| self.warm.worker(&key)).into_iter())
-            .chain(self.ready.iter().map(Rank::worker))
-            .find(able)
-            .cloned()
+        let warm = Warm::key(&self.tasks[&number].record)
+            .and_then(|key| self.warm.worker(&key))
+            .filter(able);
+        if let Some(warm) = warm {
+            return Some(warm.clone());
+        }
+        (self.ready.iter())
+            .filter(|(class, _)| class.suits(demand))
+            .filter_map(|(_, ranks)| ranks.iter().find(|rank| able(&rank.worker())))
+            .min()
+            .map(|rank| rank.worker().clone())
     }
 
     /// Whether a ready worker may have a task now.
@@ -203,15 +209,24 @@ impl Coordinator {
         if rank == worker.rank {
             return;
         }
-        if let Some(old) = &worker.rank {
-            self.ready.remove(old);
+        let old = std::mem::replace(&mut worker.rank, rank.clone());
+        if let Some(old) = &old {
+            self.no_longer_ready(old);
         }
-        let was_ready = worker.rank.is_some();
-        worker.rank.clone_from(&rank);
-        if let Some(rank) = rank {
-            self.ready.insert(rank);
-            if !was_ready {
+        if let Some((class, rank)) = rank {
+            self.ready.entry(class).or_default().insert(rank);
+            if old.is_none() {
                 self.freed.insert(id.clone());
+            }
+        }
+    }
+
+    /// Takes a place among the ready workers away.
+    pub(super) fn no_longer_ready(&mut self, (class, rank): &(Arc<Class>, Rank)) {
+        if let Some(ranks) = self.ready.get_mut(class) {
+            ranks.remove(rank);
+            if ranks.is_empty() {
+                self.ready.remove(class);
             }
         }
     }

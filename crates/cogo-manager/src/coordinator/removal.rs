@@ -109,8 +109,8 @@ impl Coordinator {
             return;
         };
         debug_assert!(worker.held.is_empty(), "a lease of nobody would never end");
-        if let Some(rank) = worker.rank.take() {
-            self.ready.remove(&rank);
+        if let Some(place) = worker.rank.take() {
+            self.no_longer_ready(&place);
         }
         if let Some(connection) = worker.connection() {
             self.connections.remove(&connection);

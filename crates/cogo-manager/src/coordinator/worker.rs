@@ -1,6 +1,7 @@
 //! A worker, in memory.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cogo_protocol::worker::{CreateWorker, Health, WorkerInfo, WorkerStatus};
@@ -9,7 +10,7 @@ use cogo_store::WorkerRecord;
 use super::input::{AttemptKey, ConnectionId};
 use crate::rules::backoff::Failures;
 use crate::rules::demand::Room;
-use crate::rules::matching::{Offer, Rank, room_of};
+use crate::rules::matching::{Class, Offer, Rank, room_of};
 use crate::rules::queue::TaskNumber;
 
 /// A worker that is known.
@@ -41,8 +42,10 @@ pub(super) struct Worker {
     pub(super) idle_since: Option<Duration>,
     /// Its process, if this manager runs it.
     pub(super) process: Option<Process>,
-    /// Its place among the ready ones.
-    pub(super) rank: Option<Rank>,
+    /// Its sort, by its record.
+    pub(super) class: Arc<Class>,
+    /// Its place among the ready ones, and under which sort.
+    pub(super) rank: Option<(Arc<Class>, Rank)>,
     /// When its timer fires.
     pub(super) timer: Option<Duration>,
 }
@@ -106,6 +109,7 @@ impl Worker {
     pub(super) fn new(record: WorkerRecord, now: Duration, process: Option<Process>) -> Self {
         Self {
             heard_at_ms: record.created_at_ms,
+            class: Arc::new(Class::of(&record)),
             record,
             link: Link::Away,
             heard_at: now,
@@ -179,26 +183,20 @@ impl Worker {
         let capabilities = &self.record.capabilities;
         Offer {
             id: &self.record.id,
-            kind: &self.record.kind,
-            labels: &capabilities.labels,
-            isolation: &self.record.isolation,
+            class: &self.class,
             slots: capabilities.slots,
             room: room_of(capabilities),
         }
     }
 
     /// Its place among those that can be given a task now, if it is one of them.
-    pub(super) fn ready_rank(&self) -> Option<Rank> {
+    pub(super) fn ready_rank(&self) -> Option<(Arc<Class>, Rank)> {
         let slots = self.record.capabilities.slots;
         let has_slot = self.used() < slots as usize;
         (has_slot && self.paused_until.is_none() && self.takes_part()).then(|| {
-            Rank::new(
-                &self.record.id,
-                self.status,
-                &self.health,
-                self.used(),
-                slots,
-            )
+            let (id, used) = (&self.record.id, self.used());
+            let rank = Rank::new(id, self.status, &self.health, used, slots);
+            (Arc::clone(&self.class), rank)
         })
     }
 

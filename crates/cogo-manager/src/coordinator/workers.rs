@@ -1,5 +1,7 @@
 //! How workers connect and break off.
 
+use std::sync::Arc;
+
 use cogo_protocol::manager_event::ManagerEvent;
 use cogo_protocol::message::{Joined, PROTOCOL_VERSION, ToWorker, Welcome};
 use cogo_protocol::worker::{WorkerId, WorkerStatus};
@@ -10,6 +12,7 @@ use super::effect::Effect;
 use super::input::ConnectionId;
 use super::timers::Subject;
 use super::worker::{Link, Phase, Worker};
+use crate::rules::matching::Class;
 
 impl Coordinator {
     pub(super) fn worker_connected(&mut self, connection: ConnectionId, welcome: &Welcome) {
@@ -73,6 +76,7 @@ impl Coordinator {
             self.output
                 .changes
                 .push(Change::WorkerPut(Box::new(record.clone())));
+            worker.class = Arc::new(Class::of(&record));
             worker.record = record;
             // It may offer less than before.
             self.thinned = true;

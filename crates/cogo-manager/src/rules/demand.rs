@@ -105,11 +105,4 @@ impl Demand {
         }
         demand
     }
-
-    /// Whether one of these tiers is the one it needs.
-    pub fn is_isolated_by(&self, offered: &[Isolation]) -> bool {
-        offered
-            .iter()
-            .any(|tier| Tier::from(*tier) == self.isolation)
-    }
 }

@@ -1,23 +1,47 @@
 //! Which worker may have a task, and which one should.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use cogo_protocol::exec::Isolation;
 use cogo_protocol::worker::{Capabilities, Health, WorkerId, WorkerStatus};
 
-use super::demand::{Demand, Room};
+use cogo_store::WorkerRecord;
+
+use super::demand::{Demand, Room, Tier};
+
+/// What is the same for all workers of a sort. Few sorts make up a large pool, so that a worker
+/// for a task is looked for among those of the right sorts only.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Class {
+    kind: String,
+    labels: BTreeMap<String, String>,
+    isolation: BTreeSet<Tier>,
+}
+
+impl Class {
+    /// Of a worker.
+    pub fn of(worker: &WorkerRecord) -> Self {
+        Self {
+            kind: worker.kind.clone(),
+            labels: worker.capabilities.labels.clone(),
+            isolation: worker.isolation.iter().copied().map(Tier::from).collect(),
+        }
+    }
+
+    /// Whether its workers are of the sort that a task asks for.
+    pub fn suits(&self, demand: &Demand) -> bool {
+        (demand.kind.as_ref()).is_none_or(|kind| *kind == self.kind)
+            && self.isolation.contains(&demand.isolation)
+            && (demand.labels.iter()).all(|(label, value)| self.labels.get(label) == Some(value))
+    }
+}
 
 /// What a worker has to give.
 #[derive(Clone, Copy, Debug)]
 pub struct Offer<'a> {
     /// Which worker.
     pub id: &'a WorkerId,
-    /// Its type.
-    pub kind: &'a str,
-    /// Its labels.
-    pub labels: &'a BTreeMap<String, String>,
-    /// The tiers it can enforce.
-    pub isolation: &'a [Isolation],
+    /// Its sort.
+    pub class: &'a Class,
     /// Tasks it could take, processor and memory aside.
     pub slots: u32,
     /// What is not set aside.
@@ -30,9 +54,7 @@ impl Offer<'_> {
         self.slots > 0
             && self.room.holds(demand.room)
             && (demand.pinned_to.as_ref()).is_none_or(|pinned| pinned == self.id)
-            && (demand.kind.as_deref()).is_none_or(|kind| kind == self.kind)
-            && demand.is_isolated_by(self.isolation)
-            && (demand.labels.iter()).all(|(label, value)| self.labels.get(label) == Some(value))
+            && self.class.suits(demand)
     }
 }
 
@@ -86,6 +108,8 @@ impl Rank {
 
 #[cfg(test)]
 mod tests {
+    use cogo_protocol::exec::Isolation;
+
     use super::*;
 
     fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -95,12 +119,15 @@ mod tests {
     }
 
     fn check(change: impl FnOnce(&mut Demand), expected: bool) {
-        let (id, labels) = ("w".parse().unwrap(), labels(&[("os", "linux")]));
+        let id = "w".parse().unwrap();
+        let class = Class {
+            kind: "basic".to_owned(),
+            labels: labels(&[("os", "linux")]),
+            isolation: [Isolation::Strict.into()].into(),
+        };
         let offer = Offer {
             id: &id,
-            kind: "basic",
-            labels: &labels,
-            isolation: &[Isolation::Strict],
+            class: &class,
             slots: 1,
             room: Room {
                 cpu_millis: 1500,
@@ -122,6 +149,7 @@ mod tests {
         check(|demand| demand.labels = labels(&[("os", "linux")]), true);
         check(|demand| demand.labels = labels(&[("os", "bsd")]), false);
         check(|demand| demand.labels = labels(&[("gpu", "")]), false);
+        check(|demand| demand.isolation = Isolation::None.into(), false);
         check(|demand| demand.room.cpu_millis = 1500, true);
         check(|demand| demand.room.cpu_millis = 1501, false);
         check(|demand| demand.room.memory = 101, false);

@@ -51,8 +51,8 @@ pub(super) enum Event {
     ManagerStarts,
     /// Everything is well from now on.
     Calm,
-    /// What has not ended until now is cancelled.
-    CancelAll,
+    /// Operators undo what they did.
+    Amends,
 }
 
 /// Where a crash of the manager is put.
@@ -124,11 +124,9 @@ pub(super) struct World {
 }
 
 /// When faults end.
-const CALM_AT: Duration = Duration::from_secs(60);
-/// When whatever still runs is cancelled.
-const CANCEL_AT: Duration = Duration::from_secs(300);
-/// When everything has to be over.
-const END_AT: Duration = Duration::from_secs(900);
+const CALM_AT: Duration = Duration::from_mins(1);
+/// When everything has to be over, with nobody's help.
+const END_AT: Duration = Duration::from_mins(6);
 
 impl World {
     pub(super) fn new(setup: Setup) -> Self {
@@ -164,7 +162,6 @@ impl World {
         world.at(Duration::ZERO, Event::ManagerStarts);
         world.populate();
         world.at(CALM_AT, Event::Calm);
-        world.at(CANCEL_AT, Event::CancelAll);
         if setup.crash.is_none() {
             let first = world.random.millis(5000);
             world.at(first, Event::Fault);
@@ -221,7 +218,10 @@ impl World {
                 self.worker_sees_close(id);
                 Ok(())
             }
-            Event::WorkerActs(id) => self.worker_acts(&id),
+            Event::WorkerActs(id) => {
+                self.worker_acts(&id);
+                Ok(())
+            }
             Event::LocalStart { epoch, worker } => self.local_starts(epoch, &worker),
             Event::LocalStop { worker } => {
                 self.local_stops(&worker);
@@ -242,8 +242,8 @@ impl World {
                 self.becomes_calm();
                 Ok(())
             }
-            Event::CancelAll => {
-                self.cancel_all();
+            Event::Amends => {
+                self.make_amends();
                 Ok(())
             }
         }

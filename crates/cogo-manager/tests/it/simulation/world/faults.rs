@@ -6,12 +6,12 @@ use cogo_manager::coordinator::{ClientRequest, Input, ReplyId};
 use cogo_protocol::worker::{CreateWorker, WorkerId};
 
 use super::super::worker::{Process, Worker};
-use super::{CALM_AT, Event, World};
+use super::{Event, World};
 
 impl World {
     /// Remote workers and clients.
     pub(super) fn populate(&mut self) {
-        for number in 0..1 + self.random.below(4) {
+        for number in 0..=self.random.below(4) {
             let id: WorkerId = format!("remote-{number}").parse().expect("a short name");
             let slots = 1 + self.random.below(3) as u32;
             let now = self.random.millis(1000);
@@ -54,7 +54,7 @@ impl World {
         }
         if self.stalled_until > self.now {
             // Nobody can be heard meanwhile, and the manager knows that afterwards.
-            let until = self.stalled_until - self.manager_started_at;
+            let until = self.stalled_until.saturating_sub(self.manager_started_at);
             let pardon = (until + Duration::from_millis(500)).saturating_sub(self.config.lease);
             for worker in self.workers.keys() {
                 let heard_at = self.checks.heard_at.entry(worker.clone()).or_default();
@@ -142,56 +142,61 @@ impl World {
         self.soon(20, Event::Arrives { epoch, input });
     }
 
+    /// From now on everything works, and every program that runs comes to its end.
     pub(super) fn becomes_calm(&mut self) {
         self.calm = true;
         self.stalled_until = self.now;
-        if self.manager.is_none() {
-            // A start is on the agenda.
-        }
         let ids: Vec<WorkerId> = self.workers.keys().cloned().collect();
         for id in ids {
             let Some(worker) = self.workers.get_mut(&id) else {
                 continue;
             };
-            worker.draining = false;
-            for run in worker.runs.values_mut() {
-                let ended = run.outcome == Some(cogo_protocol::verdict::Outcome::Cancelled);
-                if run.running && (ended || run.ends_at > CALM_AT * 10) {
-                    run.ends_at = self.now;
-                }
+            worker.calm = true;
+            for run in worker.runs.values_mut().filter(|run| run.running) {
+                run.ends_at = run.ends_at.min(self.now + Duration::from_secs(30));
             }
-            let revives = !worker.local || worker.process != Process::Gone;
-            if revives {
-                worker.process = Process::Up;
-                worker.connect_at = self.now;
-                worker.heartbeat_at = self.now;
+            if !worker.local || worker.process != Process::Gone {
+                worker.process = Process::Wedged(self.now);
             }
             self.wake_worker(&id);
-            self.revive(&id);
         }
+        self.make_amends();
     }
 
-    /// Undoes what operators did.
-    fn revive(&mut self, id: &WorkerId) {
-        self.ask(ClientRequest::WorkerDrain {
-            worker_id: id.clone(),
-            draining: false,
-        });
-    }
-
-    /// Ends whatever has not ended by itself, until there is nothing of it.
-    pub(super) fn cancel_all(&mut self) {
-        let open: Vec<_> = (self.checks.ordered.tasks.values())
-            .filter(|task| !task.state.is_final())
-            .map(|task| task.id.clone())
-            .collect();
-        for task_id in open {
-            self.ask(ClientRequest::Cancel {
-                task_id,
-                grace_period: None,
+    /// Operators undo what they did: workers take part again, and what was given up is started.
+    pub(super) fn make_amends(&mut self) {
+        let known: Vec<WorkerId> = self.checks.ordered.workers.keys().cloned().collect();
+        for worker_id in known {
+            self.ask(ClientRequest::WorkerDrain {
+                worker_id: worker_id.clone(),
+                draining: false,
             });
+            let gone = (self.workers.get(&worker_id))
+                .is_some_and(|worker| worker.local && worker.process == Process::Gone);
+            if gone {
+                self.ask(ClientRequest::WorkerRecover(worker_id));
+            }
         }
-        let again = self.now + Duration::from_secs(60);
-        self.at(again, Event::CancelAll);
+        self.restart_drained();
+        let again = self.now + Duration::from_secs(30);
+        self.at(again, Event::Amends);
+    }
+
+    /// Whoever was drained takes tasks again when it is restarted.
+    fn restart_drained(&mut self) {
+        let drained = |worker: &&mut Worker| !worker.local && worker.draining;
+        let mut restarted = Vec::new();
+        for worker in self.workers.values_mut().filter(drained) {
+            worker.draining = false;
+            worker.process = Process::Up;
+            worker.connect_at = self.now;
+            restarted.push((worker.id.clone(), worker.connection.take()));
+        }
+        for (id, connection) in restarted {
+            if let Some(connection) = connection {
+                self.cut(connection.0);
+            }
+            self.wake_worker(&id);
+        }
     }
 }

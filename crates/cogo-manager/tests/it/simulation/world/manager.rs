@@ -43,7 +43,7 @@ pub(super) const AGING_STEP: Duration = Duration::from_secs(4);
 impl World {
     pub(super) fn clock(&self) -> Now {
         Now {
-            monotonic: self.now - self.manager_started_at,
+            monotonic: self.now.saturating_sub(self.manager_started_at),
             unix_ms: self.unix_offset_ms + self.now.as_millis() as u64,
         }
     }

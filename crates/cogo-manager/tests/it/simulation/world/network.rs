@@ -8,7 +8,7 @@ use cogo_protocol::message::{FromWorker, ToWorker, Welcome};
 use cogo_protocol::worker::WorkerId;
 
 use super::super::checks::Broken;
-use super::super::worker::{Process, Worker};
+use super::super::worker::{Key, Process, Worker};
 use super::{Event, World};
 
 /// What goes to the manager.
@@ -31,13 +31,15 @@ pub(super) struct Connection {
 }
 
 impl World {
-    pub(super) fn worker_acts(&mut self, id: &WorkerId) -> Result<(), Broken> {
+    pub(super) fn worker_acts(&mut self, id: &WorkerId) {
         let now = self.now;
         let Some(worker) = self.workers.get_mut(id) else {
-            return Ok(());
+            return;
         };
+        let mut woke = false;
         match worker.process {
             Process::Wedged(until) | Process::Down(until) if until <= now => {
+                woke = true;
                 worker.process = Process::Up;
                 worker.connect_at = now;
                 worker.heartbeat_at = now;
@@ -50,7 +52,12 @@ impl World {
             self.checks.ends.insert(key.clone(), end);
         }
         if worker.is_up() {
-            let mut says: Vec<_> = ended.iter().map(|key| worker.end_of(key)).collect();
+            // What has ended while it hung is told now.
+            let untold = |key: &&Key| woke || ended.contains(key);
+            let ends = worker.runs.iter().filter(|(_, run)| !run.running);
+            let mut says: Vec<_> = (ends.map(|(key, _)| key).filter(untold))
+                .map(|key| worker.end_of(key))
+                .collect();
             if let Some(connection) = worker.connection {
                 if worker.heartbeat_at <= now {
                     worker.heartbeat_at = now + Duration::from_secs(2);
@@ -65,7 +72,6 @@ impl World {
             self.leave_when_drained(id);
         }
         self.wake_worker(id);
-        Ok(())
     }
 
     /// A worker that was told to drain ends when it has nothing to do.
@@ -153,7 +159,7 @@ impl World {
             return Ok(());
         };
         let worker = connection.worker.clone();
-        let heard_at = self.now - self.manager_started_at;
+        let heard_at = self.now.saturating_sub(self.manager_started_at);
         match message {
             Upward::Welcome(welcome) => {
                 connection.open_at_manager = true;
@@ -274,6 +280,7 @@ impl World {
             .or_insert_with(|| Worker::new(id.clone(), slots, true, now));
         worker.process = Process::Up;
         worker.draining = false;
+        worker.calm = self.calm;
         worker.connection = None;
         worker.connect_at = now;
         self.checks.slots.insert(id.clone(), worker.slots);
