@@ -7,6 +7,7 @@ mod bridge;
 mod doors;
 mod events;
 mod extract;
+mod files;
 mod logs;
 mod problem;
 mod rates;
@@ -108,6 +109,7 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
     let routes = logs::add(routes);
     let routes = workers::add(routes);
     let routes = events::add(routes);
+    let routes = files::add(routes, api.config.file_max);
     let routes = token_list::add(routes);
     let (router, document) = routes.finish();
     let document = Arc::new(document);

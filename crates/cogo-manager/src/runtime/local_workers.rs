@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use cogo_protocol::task::TaskId;
+use cogo_protocol::id::ExecId;
 use cogo_protocol::worker::{CreateWorker, WorkerId};
 
 use super::Handle;
@@ -17,8 +17,8 @@ pub trait LocalWorkers: Send + Sync {
     /// Ends the process of a worker, gently or at once. The report of its end still comes.
     fn stop(&self, worker_id: &WorkerId, force: bool);
 
-    /// Where the workspace of a task lies that a local worker has, if the request named none.
-    fn workspace(&self, worker_id: &WorkerId, task_id: &TaskId) -> Option<PathBuf>;
+    /// Where the workspace of an exec of a local worker lies, if the request named none.
+    fn workspace(&self, worker_id: &WorkerId, exec_id: ExecId) -> Option<PathBuf>;
 }
 
 /// Takes the news of one local worker to the coordinator.
@@ -63,7 +63,7 @@ impl LocalWorkers for NoLocalWorkers {
 
     fn stop(&self, _: &WorkerId, _: bool) {}
 
-    fn workspace(&self, _: &WorkerId, _: &TaskId) -> Option<PathBuf> {
+    fn workspace(&self, _: &WorkerId, _: ExecId) -> Option<PathBuf> {
         None
     }
 }

@@ -10,10 +10,10 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 
 use cogo_manager::{LocalWorkers, Report};
-use cogo_protocol::task::TaskId;
+use cogo_protocol::id::ExecId;
 use cogo_protocol::worker::{CreateWorker, WorkerId};
 
-use super::process::WorkerProcess;
+use super::process::{WorkerProcess, directory_name};
 use crate::failure::Failure;
 
 /// How workers are started.
@@ -34,6 +34,7 @@ pub(super) struct PoolSettings {
 pub(super) struct LocalPool {
     orders: mpsc::Sender<Order>,
     running: Arc<Running>,
+    directory: PathBuf,
 }
 
 type Running = Mutex<HashMap<WorkerId, Arc<WorkerProcess>>>;
@@ -59,11 +60,16 @@ impl LocalPool {
         let (orders, inbox) = mpsc::channel();
         let running = Arc::new(Running::default());
         let follower = Arc::clone(&running);
+        let directory = settings.directory.clone();
         thread::Builder::new()
             .name("cogo-pool".to_owned())
             .spawn(move || follow(&settings, &follower, &inbox))
             .map_err(|error| Failure::caused("failed to start a thread", &error))?;
-        Ok(Self { orders, running })
+        Ok(Self {
+            orders,
+            running,
+            directory,
+        })
     }
 
     /// Ends all workers, which have nothing to do any more, and waits for them.
@@ -106,8 +112,9 @@ impl LocalWorkers for LocalPool {
         });
     }
 
-    fn workspace(&self, _: &WorkerId, _: &TaskId) -> Option<PathBuf> {
-        None
+    fn workspace(&self, worker_id: &WorkerId, exec_id: ExecId) -> Option<PathBuf> {
+        let state = self.directory.join(directory_name(worker_id));
+        Some(state.join("workspaces").join(exec_id.to_string()))
     }
 }
 

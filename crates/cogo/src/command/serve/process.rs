@@ -76,7 +76,7 @@ impl WorkerProcess {
 }
 
 /// A worker's name as the name of a directory.
-fn directory_name(worker_id: &WorkerId) -> String {
+pub(super) fn directory_name(worker_id: &WorkerId) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
     if worker_id.as_str().chars().all(plain) && worker_id.as_str().len() <= 64 {
         return worker_id.to_string();
