@@ -215,6 +215,16 @@ impl Keeper {
         fence: Option<Fence>,
         last_seq: Option<u64>,
     ) -> Result<Verdict, TaskLogError> {
+        if !self.attempts.contains_key(task_id)
+            && let (Some(fence), Some(1..)) = (fence, last_seq)
+        {
+            // Told before the coordinator has said what to do with it: what is in its log counts.
+            self.resume(task_id.clone(), fence);
+            if let Some(attempt) = self.attempts.get_mut(task_id) {
+                attempt.log = Log::Fresh;
+                attempt.open(&self.logs, task_id)?;
+            }
+        }
         let Some(attempt) = self.attempts.get_mut(task_id) else {
             return Ok(Verdict::PassOn);
         };
