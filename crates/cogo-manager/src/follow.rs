@@ -196,24 +196,22 @@ impl Follow {
             self.status = self.follows.tasks.status(&self.task_id).await?;
             self.state_seen = news.state;
         }
-        loop {
-            if let Some(current) = &mut self.current {
-                let records = current.read(&self.follows.logs, &self.task_id)?;
-                if !records.is_empty() {
-                    return Ok(Some(Told::Output(records)));
-                }
-                return Ok(self.leave_attempt());
+        if let Some(current) = &mut self.current {
+            let records = current.read(&self.follows.logs, &self.task_id)?;
+            if !records.is_empty() {
+                return Ok(Some(Told::Output(records)));
             }
-            let Some(next) = self.next_attempt() else {
-                return Ok(self.end());
-            };
-            if next.started_at.is_none() && next.ended_at.is_none() {
-                return Ok(None);
-            }
-            let next = next.clone();
-            self.enter_attempt(&next);
-            return Ok(Some(Told::Started(next)));
+            return Ok(self.leave_attempt());
         }
+        let Some(next) = self.next_attempt() else {
+            return Ok(self.end());
+        };
+        if next.started_at.is_none() && next.ended_at.is_none() {
+            return Ok(None);
+        }
+        let next = next.clone();
+        self.enter_attempt(&next);
+        Ok(Some(Told::Started(next)))
     }
 
     fn next_attempt(&self) -> Option<&AttemptStatus> {

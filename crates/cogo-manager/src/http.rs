@@ -111,10 +111,10 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
     let routes = events::add(routes);
     let routes = files::add(routes, api.config.file_max);
     let routes = token_list::add(routes);
-    let (router, document) = routes.finish();
+    let (doors, document) = routes.finish();
     let document = Arc::new(document);
     let body_max = DefaultBodyLimit::max(api.config.body_max);
-    router
+    doors
         .layer(middleware::from_fn_with_state(
             Arc::clone(&api),
             doors::admit,

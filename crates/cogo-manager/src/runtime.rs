@@ -182,7 +182,7 @@ impl Owner {
         clock: Clock,
         stop: CancellationToken,
     ) -> Result<(), StoreError> {
-        let (steps, pending) = mpsc::channel(STEPS_IN_FLIGHT_MAX);
+        let (steps, queue) = mpsc::channel(STEPS_IN_FLIGHT_MAX);
         let replies = inbox.replies.clone();
         let failed = CancellationToken::new();
         let mut owner = Self {
@@ -196,7 +196,7 @@ impl Owner {
         let performing = tokio::spawn(performer::perform(
             world,
             replies.clone(),
-            pending,
+            queue,
             failed.clone(),
         ));
         owner.follow(first).await;
@@ -252,7 +252,7 @@ impl Owner {
 }
 
 /// The longest time that is slept at once; nothing depends on it.
-const FOR_EVER: Duration = Duration::from_secs(86_400);
+const FOR_EVER: Duration = Duration::from_hours(24);
 
 async fn sleep_until(instant: Option<Instant>) {
     match instant {

@@ -109,7 +109,7 @@ async fn over_web_socket(api: Arc<Api>, mut feed: Feed, mut socket: WebSocket) {
                 if heard_at.elapsed() > api.config.silence_max {
                     return;
                 }
-                socket.send(Message::Ping(Default::default())).await
+                socket.send(Message::Ping(axum::body::Bytes::new())).await
             }
             event = feed.next() => match event {
                 Some(event) => socket.send(Message::Text(event.json.as_str().into())).await,

@@ -181,8 +181,7 @@ fn code(status: &TaskStatus) -> &'static str {
         }
         (_, TaskState::Cancelled) => "cancelled",
         (_, TaskState::TimedOut) => "queue_timeout",
-        (_, TaskState::Lost) => error_code::OUTCOME_UNKNOWN,
-        (Some(_), _) => error_code::OUTCOME_UNKNOWN,
+        (_, TaskState::Lost) | (Some(_), _) => error_code::OUTCOME_UNKNOWN,
         (None, _) => error_code::NOT_STARTED,
     }
 }
