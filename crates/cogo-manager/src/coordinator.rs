@@ -100,6 +100,8 @@ pub struct Coordinator {
     counters: Counters,
     /// Events up to this one are forgotten.
     events_trimmed: u64,
+    /// Whether no more tasks are given out, because the manager is about to end.
+    draining: bool,
 
     output: Output,
     /// Workers that have got room in this step, or may go.
@@ -134,6 +136,7 @@ impl Coordinator {
             timers: Timers::default(),
             counters: Counters::default(),
             events_trimmed: 0,
+            draining: false,
             output: Output {
                 event_last: restored.event_last,
                 ..Output::default()

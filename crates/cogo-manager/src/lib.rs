@@ -14,4 +14,17 @@
 
 pub mod clock;
 pub mod coordinator;
+mod follow;
+pub mod http;
+mod manager;
 pub mod rules;
+mod runtime;
+mod server;
+mod session;
+mod tasks;
+mod tokens;
+
+pub use manager::{Failed, Manager, ManagerConfig, Parts, StartError};
+pub use runtime::{Handle, LocalWorkers, NoLocalWorkers, Report, Stopped};
+pub use server::tls_config;
+pub use tokens::{Token, hash};

@@ -7,7 +7,10 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
-use crate::command::{attach, doctor, kill, logs, prune, ps, rootfs, run, wait, worker};
+use crate::command::{
+    attach, doctor, health, kill, logs, prune, ps, queue, rootfs, run, serve, submit, token, wait,
+    worker, workers,
+};
 use crate::exit_code;
 use crate::failure::Failure;
 
@@ -45,6 +48,12 @@ enum Command {
     Doctor(doctor::Options),
     Rootfs(rootfs::Options),
     Worker(Box<worker::Options>),
+    Serve(Box<serve::Options>),
+    Submit(Box<submit::Options>),
+    Workers(workers::Options),
+    Queue(queue::Options),
+    Health(health::Options),
+    Token(token::Options),
 }
 
 /// Reads the command line, does what it asks and tells the exit code.
@@ -79,6 +88,13 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Command::Doctor(options) => doctor::run(options),
         Command::Rootfs(options) => rootfs::run(options, &state()?),
         Command::Worker(options) => worker::run(options, &state()?),
+        Command::Serve(options) => serve::run(options, &state()?),
+        Command::Submit(options) => submit::run(options, cli.state_dir.as_deref())
+            .map_err(|failure| failure.code(exit_code::NOT_STARTED)),
+        Command::Workers(options) => workers::run(options, cli.state_dir.as_deref()),
+        Command::Queue(options) => queue::run(options, cli.state_dir.as_deref()),
+        Command::Health(options) => health::run(options, cli.state_dir.as_deref()),
+        Command::Token(options) => token::run(options, cli.state_dir.as_deref()),
     }
 }
 
@@ -101,7 +117,7 @@ fn passes_a_code_on(arguments: &[OsString]) -> bool {
         match argument.to_str() {
             Some("--state-dir") => drop(arguments.next()),
             Some(option) if option.starts_with('-') => {}
-            Some(command) => return ["run", "attach", "wait"].contains(&command),
+            Some(command) => return ["run", "attach", "submit", "wait"].contains(&command),
             None => return false,
         }
     }

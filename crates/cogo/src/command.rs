@@ -2,11 +2,17 @@
 
 pub(crate) mod attach;
 pub(crate) mod doctor;
+pub(crate) mod health;
 pub(crate) mod kill;
 pub(crate) mod logs;
 pub(crate) mod prune;
 pub(crate) mod ps;
+pub(crate) mod queue;
 pub(crate) mod rootfs;
 pub(crate) mod run;
+pub(crate) mod serve;
+pub(crate) mod submit;
+pub(crate) mod token;
 pub(crate) mod wait;
 pub(crate) mod worker;
+pub(crate) mod workers;

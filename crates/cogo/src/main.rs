@@ -5,6 +5,7 @@
 //! user is told when a command cannot do its work.
 
 mod cli;
+mod client;
 mod command;
 mod convert;
 mod exit_code;
@@ -13,9 +14,11 @@ mod hint;
 mod instant;
 mod measure;
 mod paint;
+mod remote;
 mod retention;
 mod state;
 mod summary;
+mod table;
 mod viewer;
 
 use std::process::ExitCode;

@@ -27,6 +27,11 @@ pub(crate) fn open(option: Option<&Path>) -> Result<StateDir, Failure> {
     })
 }
 
+/// A variable of this process's environment that is set and not empty.
+pub(crate) fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
 fn location(
     option: Option<&Path>,
     variable: impl Fn(&str) -> Option<OsString>,

@@ -24,6 +24,9 @@ use crate::rules::queue::TaskNumber;
 impl Coordinator {
     /// Gives what waits to whoever can take it.
     pub(super) fn assign(&mut self) {
+        if self.draining {
+            return;
+        }
         if std::mem::take(&mut self.thinned) {
             self.reconsider_shunned();
         }

@@ -124,6 +124,8 @@ pub enum ClientRequest {
     WorkerRecover(WorkerId),
     /// Tell how the manager is doing.
     Health,
+    /// Give out no more tasks, because the manager is about to end. What waits stays stored.
+    Drain,
 }
 
 impl ClientRequest {
@@ -141,7 +143,8 @@ impl ClientRequest {
             | Self::WorkerRemove { .. }
             | Self::WorkerDrain { .. }
             | Self::WorkerRecover(_)
-            | Self::Health => None,
+            | Self::Health
+            | Self::Drain => None,
         }
     }
 }

@@ -37,6 +37,7 @@ impl Coordinator {
             FromWorker::Heartbeat(heartbeat) => self.heartbeat(&worker_id, &heartbeat),
             FromWorker::Welcome(_)
             | FromWorker::TaskOutput(_)
+            | FromWorker::OutputCut(_)
             | FromWorker::Pong(_)
             | FromWorker::TaskList(_) => (),
         }

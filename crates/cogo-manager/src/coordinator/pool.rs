@@ -37,7 +37,7 @@ impl Coordinator {
 
     /// Looks at the pool's size and changes it if need be.
     pub(super) fn pool_review(&mut self) {
-        if self.config.pool.max == 0 {
+        if self.config.pool.max == 0 || self.draining {
             return;
         }
         let view = self.pool_view();

@@ -46,6 +46,10 @@ impl Coordinator {
                 self.with_worker(&worker_id, Self::recover_worker)
             }
             ClientRequest::Health => Ok(Answer::Health(self.health())),
+            ClientRequest::Drain => {
+                self.draining = true;
+                Ok(Answer::Done)
+            }
         };
         self.output
             .reply(reply, answer.unwrap_or_else(Answer::Refused));

@@ -8,12 +8,13 @@ use cogo_sandbox::exec_dir::{ExecDir, StateDir};
 use cogo_sandbox::log::log_end;
 use cogo_sandbox::spec::Stdin;
 
+use crate::client::ServerOptions;
 use crate::failure::{Failure, note};
 use crate::paint::Painter;
 use crate::viewer::{
     Input, InterruptPolicy, Interrupts, RawMode, Renderer, Until, View, ViewEnd, follow, size,
 };
-use crate::{exit_code, state, summary};
+use crate::{exit_code, remote, state, summary};
 
 const LONG: &str = "\
 Join a running exec: show its output from now on and forward standard input
@@ -22,11 +23,11 @@ On a terminal of the exec's own (`cogo run --pty`) all keys go to the command, a
 leaves it running. Without one, Ctrl-C leaves it running. `cogo kill` ends it. If the exec ends \
 meanwhile, the exit code is as for `cogo run`; after leaving it is 0.";
 
-/// Join a running exec
+/// Join a running exec or task
 #[derive(Args, Debug)]
 #[command(long_about = LONG)]
 pub(crate) struct Options {
-    /// The exec: its id, an unambiguous start or end of it, or `last`
+    /// The exec: its id, an unambiguous start or end of it, or `last`; or a task of a server
     #[arg(value_name = "ID")]
     exec: String,
     /// Show the output from its start
@@ -38,10 +39,22 @@ pub(crate) struct Options {
     /// Print no summary
     #[arg(short, long)]
     quiet: bool,
+    #[command(flatten)]
+    server: ServerOptions,
 }
 
 /// Joins until the exec ends or the user leaves.
 pub(crate) fn run(options: &Options, state: &StateDir) -> Result<u8, Failure> {
+    if let Some(client) = remote::command::server_of(&options.exec, &options.server, state)? {
+        let input = !options.no_stdin;
+        return remote::command::attach(
+            &client,
+            &options.exec,
+            options.replay,
+            input,
+            options.quiet,
+        );
+    }
     let exec = state::find(state, &options.exec)?;
     let from_seq = if options.replay {
         0

@@ -7,9 +7,10 @@ use cogo_protocol::units::TimeSpan;
 use cogo_sandbox::control::{ControlClient, Request};
 use cogo_sandbox::exec_dir::{ExecDir, ExecState, StateDir};
 
+use crate::client::ServerOptions;
 use crate::failure::{Failure, note, print};
 use crate::paint::Painter;
-use crate::{state, summary};
+use crate::{remote, state, summary};
 
 /// How long a starting exec may take to listen.
 const STARTING_MAX: Duration = Duration::from_secs(10);
@@ -25,7 +26,7 @@ waits for the verdict. An exec that has ended is left as it is.";
 #[derive(Args, Debug)]
 #[command(long_about = LONG)]
 pub(crate) struct Options {
-    /// The execs: ids, unambiguous starts or ends of them, or `last`
+    /// The execs: ids, unambiguous starts or ends of them, or `last`; or tasks of a server
     #[arg(value_name = "ID", required_unless_present = "all")]
     execs: Vec<String>,
     /// All running execs
@@ -41,6 +42,8 @@ pub(crate) struct Options {
     /// Kill at once
     #[arg(long, conflicts_with = "grace")]
     now: bool,
+    #[command(flatten)]
+    server: ServerOptions,
 }
 
 /// Asks all of them first, then waits for each, so that grace periods pass together.
@@ -79,11 +82,22 @@ fn running(state: &StateDir) -> Result<Vec<ExecDir>, Failure> {
 }
 
 fn named(options: &Options, state: &StateDir) -> Result<Vec<ExecDir>, Failure> {
-    options
-        .execs
-        .iter()
-        .map(|name| state::find(state, name))
-        .collect()
+    let mut execs = Vec::new();
+    for name in &options.execs {
+        match remote::command::server_of(name, &options.server, state)? {
+            Some(client) => remote::command::kill(&client, name, &of_task(options))?,
+            None => execs.push(state::find(state, name)?),
+        }
+    }
+    Ok(execs)
+}
+
+fn of_task(options: &Options) -> remote::command::Kill {
+    match options.signal {
+        Some(signal) => remote::command::Kill::Signal(signal),
+        None if options.now => remote::command::Kill::Stop(Duration::ZERO),
+        None => remote::command::Kill::Stop(options.grace.into()),
+    }
 }
 
 fn request(options: &Options) -> Request {

@@ -1,17 +1,19 @@
 //! `cogo logs`: shows the output of an exec from its log.
 
 use clap::{Args, ValueEnum};
+use cogo_protocol::record;
 use cogo_sandbox::exec_dir::{ExecDir, ExecState, StateDir};
 use cogo_sandbox::log::Stream;
 
+use crate::client::ServerOptions;
 use crate::failure::{Failure, print};
 use crate::viewer::{Renderer, Until, View, ViewEnd, follow};
-use crate::{convert, exit_code, state};
+use crate::{convert, exit_code, remote, state};
 
-/// Show the output of an exec
+/// Show the output of an exec or a task
 #[derive(Args, Debug)]
 pub(crate) struct Options {
-    /// The exec: its id, an unambiguous start or end of it, or `last`
+    /// The exec: its id, an unambiguous start or end of it, or `last`; or a task of a server
     #[arg(value_name = "ID")]
     exec: String,
     /// Go on showing output until the exec has ended
@@ -29,6 +31,8 @@ pub(crate) struct Options {
     /// Put the time before each line
     #[arg(short, long, conflicts_with = "json")]
     timestamps: bool,
+    #[command(flatten)]
+    server: ServerOptions,
 }
 
 /// One of the streams of an exec.
@@ -49,6 +53,17 @@ impl From<StreamOption> for Stream {
 
 /// Shows the log.
 pub(crate) fn run(options: &Options, state: &StateDir) -> Result<u8, Failure> {
+    if let Some(client) = remote::command::server_of(&options.exec, &options.server, state)? {
+        let logs = remote::command::Logs {
+            follow: options.follow,
+            from_seq: options.from_seq,
+            only: options.stream.map(|stream| match stream {
+                StreamOption::Stdout => record::Stream::Stdout,
+                StreamOption::Stderr => record::Stream::Stderr,
+            }),
+        };
+        return remote::command::logs(&client, &options.exec, &logs);
+    }
     let exec = state::find(state, &options.exec)?;
     // Before the log is read: what had ended by then has no more output than is read now.
     let ended = matches!(exec.state()?, ExecState::Ended(_));

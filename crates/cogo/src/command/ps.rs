@@ -6,15 +6,16 @@ use cogo_sandbox::spec::ExecSpec;
 use cogo_sandbox::verdict::{Outcome, Verdict};
 use serde::Serialize;
 
+use crate::client::{Client, ServerOptions};
 use crate::failure::{Failure, print};
 use crate::paint::{Color, Painter};
-use crate::{instant, measure, state, summary};
+use crate::{instant, measure, remote, state, summary};
 
 /// Longest state and command that a table shows.
 const STATE_MAX: usize = 28;
 const COMMAND_MAX: usize = 40;
 
-/// List running execs
+/// List running execs, or tasks of a server with --server
 #[derive(Args, Debug)]
 pub(crate) struct Options {
     /// List ended execs too
@@ -26,6 +27,8 @@ pub(crate) struct Options {
     /// Print full ids alone
     #[arg(short, long, conflicts_with = "json")]
     quiet: bool,
+    #[command(flatten)]
+    server: ServerOptions,
 }
 
 /// One exec, with what is known of it.
@@ -38,6 +41,10 @@ struct Listed {
 
 /// Lists the execs, newest first.
 pub(crate) fn run(options: &Options, state: &StateDir) -> Result<u8, Failure> {
+    if options.server.is_given() {
+        let client = Client::find(&options.server, Some(state.path()))?;
+        return remote::command::ps(&client, options.all, options.json, options.quiet);
+    }
     let listed: Vec<Listed> = state
         .execs()?
         .into_iter()

@@ -13,6 +13,7 @@ mod kill;
 mod logs;
 mod output;
 mod secrets;
+mod server;
 mod survival;
 mod terminal;
 mod worker;

@@ -203,6 +203,7 @@ impl Fixture {
             health: Health::default(),
             current_task: None,
             tasks: Vec::new(),
+            draining: false,
         });
         self.say(worker, message);
     }

@@ -130,6 +130,7 @@ impl Worker {
             health: Health::default(),
             current_task: None,
             tasks: self.briefs(),
+            draining: false,
         })
     }
 

@@ -1,0 +1,298 @@
+//! Routes together with their description, so that the OpenAPI document cannot drift from them.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::handler::Handler;
+use axum::http::{Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::Response;
+use axum::routing::{MethodFilter, on};
+use cogo_store::Scope;
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, SchemaGenerator};
+use serde_json::{Map, Value, json};
+
+use super::Api;
+use super::problem::{Problem, ProblemBody};
+use crate::tokens::Caller;
+
+/// Before every path of the API.
+pub(super) const PREFIX: &str = "/api/sandbox";
+
+/// One of these scopes opens a door.
+type Access = &'static [Scope];
+
+/// Needs to see everything.
+pub(super) const READ: Access = &[Scope::Read];
+/// Needs to see everything, or the task's own submitter; the handler tells them apart.
+pub(super) const READ_OR_OWN: Access = &[Scope::Read, Scope::Submit];
+/// Needs to submit.
+pub(super) const SUBMIT: Access = &[Scope::Submit];
+/// Needs to change everything.
+pub(super) const ADMIN: Access = &[Scope::Admin];
+/// Needs to join as a worker.
+pub(super) const WORKER_JOIN: Access = &[Scope::WorkerJoin];
+
+/// Routes, and what is said of them.
+pub(super) struct Routes {
+    router: Router<Arc<Api>>,
+    schemas: SchemaGenerator,
+    paths: Map<String, Value>,
+}
+
+/// What is said of one route.
+pub(super) struct Operation {
+    method: Method,
+    path: &'static str,
+    summary: &'static str,
+    access: Access,
+    describe: Vec<Box<dyn Fn(&mut Map<String, Value>, &mut SchemaGenerator)>>,
+}
+
+impl Operation {
+    pub(super) fn new(
+        method: Method,
+        path: &'static str,
+        access: Access,
+        summary: &'static str,
+    ) -> Self {
+        Self {
+            method,
+            path,
+            summary,
+            access,
+            describe: Vec::new(),
+        }
+    }
+
+    /// The body that it takes, in JSON.
+    pub(super) fn body<T: JsonSchema>(self) -> Self {
+        self.describe(|operation, schemas| {
+            let schema = schemas.subschema_for::<T>();
+            operation.insert(
+                "requestBody".to_owned(),
+                json!({"required": true, "content": {"application/json": {"schema": schema}}}),
+            );
+        })
+    }
+
+    /// The body that it takes, as bytes.
+    pub(super) fn bytes(self) -> Self {
+        self.describe(|operation, _| {
+            let content = json!({"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}});
+            operation.insert(
+                "requestBody".to_owned(),
+                json!({"required": true, "content": content}),
+            );
+        })
+    }
+
+    /// What may stand behind the question mark.
+    pub(super) fn query<T: JsonSchema>(self) -> Self {
+        self.describe(|operation, schemas| {
+            let schema = schemas.root_schema_for::<T>().to_value();
+            let required: Vec<&str> = schema["required"]
+                .as_array()
+                .map(|names| names.iter().filter_map(Value::as_str).collect())
+                .unwrap_or_default();
+            let properties = schema["properties"].as_object().cloned().unwrap_or_default();
+            for (name, schema) in properties {
+                let required = required.contains(&name.as_str());
+                let description = schema["description"].clone();
+                push_parameter(
+                    operation,
+                    json!({"name": name, "in": "query", "required": required, "description": description, "schema": schema}),
+                );
+            }
+        })
+    }
+
+    /// What it answers, in JSON.
+    pub(super) fn answer<T: JsonSchema>(self, status: StatusCode, what: &'static str) -> Self {
+        self.describe(move |operation, schemas| {
+            let schema = schemas.subschema_for::<T>();
+            let content = json!({"application/json": {"schema": schema}});
+            insert_answer(
+                operation,
+                status,
+                json!({"description": what, "content": content}),
+            );
+        })
+    }
+
+    /// What it answers in other forms than JSON.
+    pub(super) fn answer_as(self, media: &'static [&'static str], what: &'static str) -> Self {
+        self.describe(move |operation, _| {
+            let content: Map<String, Value> = media
+                .iter()
+                .map(|media| ((*media).to_owned(), json!({"schema": {"type": "string"}})))
+                .collect();
+            insert_answer(
+                operation,
+                StatusCode::OK,
+                json!({"description": what, "content": content}),
+            );
+        })
+    }
+
+    /// It answers without a body.
+    pub(super) fn answer_empty(self, status: StatusCode, what: &'static str) -> Self {
+        self.describe(move |operation, _| {
+            insert_answer(operation, status, json!({"description": what}));
+        })
+    }
+
+    /// It becomes a WebSocket.
+    pub(super) fn web_socket(self, what: &'static str) -> Self {
+        self.answer_empty(StatusCode::SWITCHING_PROTOCOLS, what)
+            .describe(|operation, _| {
+                operation.insert("x-websocket".to_owned(), Value::Bool(true));
+            })
+    }
+
+    fn describe(
+        mut self,
+        describe: impl Fn(&mut Map<String, Value>, &mut SchemaGenerator) + 'static,
+    ) -> Self {
+        self.describe.push(Box::new(describe));
+        self
+    }
+
+    fn document(&self, schemas: &mut SchemaGenerator) -> Value {
+        let mut operation = Map::new();
+        operation.insert("summary".to_owned(), self.summary.into());
+        operation.insert("operationId".to_owned(), self.id().into());
+        for name in path_parameters(self.path) {
+            push_parameter(
+                &mut operation,
+                json!({"name": name, "in": "path", "required": true,
+                       "schema": {"type": "string", "minLength": 1}}),
+            );
+        }
+        for describe in &self.describe {
+            describe(&mut operation, schemas);
+        }
+        let problem = schemas.subschema_for::<ProblemBody<'static>>();
+        let answers = operation.entry("responses").or_insert_with(|| json!({}));
+        answers["default"] = json!({
+            "description": "why not",
+            "content": {"application/problem+json": {"schema": problem}},
+        });
+        operation.insert("x-scopes".to_owned(), json!(self.access));
+        Value::Object(operation)
+    }
+
+    fn id(&self) -> String {
+        let words = self.path.split(|c: char| !c.is_ascii_alphanumeric());
+        let words: Vec<String> = words
+            .filter(|word| !word.is_empty())
+            .map(str::to_owned)
+            .collect();
+        format!(
+            "{}_{}",
+            self.method.as_str().to_lowercase(),
+            words.join("_")
+        )
+    }
+}
+
+fn push_parameter(operation: &mut Map<String, Value>, parameter: Value) {
+    let parameters = operation.entry("parameters").or_insert_with(|| json!([]));
+    if let Some(parameters) = parameters.as_array_mut() {
+        parameters.push(parameter);
+    }
+}
+
+fn insert_answer(operation: &mut Map<String, Value>, status: StatusCode, answer: Value) {
+    let answers = operation.entry("responses").or_insert_with(|| json!({}));
+    answers[status.as_str()] = answer;
+}
+
+fn path_parameters(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/').filter_map(|part| {
+        let name = part.strip_prefix('{')?.strip_suffix('}')?;
+        Some(name.trim_start_matches('*'))
+    })
+}
+
+impl Routes {
+    pub(super) fn new() -> Self {
+        let settings = SchemaSettings::draft2020_12().with(|settings| {
+            settings.definitions_path = "/components/schemas".into();
+            settings.meta_schema = None;
+        });
+        Self {
+            router: Router::new(),
+            schemas: settings.into_generator(),
+            paths: Map::new(),
+        }
+    }
+
+    /// Adds a route under the prefix.
+    pub(super) fn add<H, T>(mut self, operation: Operation, handler: H) -> Self
+    where
+        H: Handler<T, Arc<Api>>,
+        T: 'static,
+    {
+        let filter = MethodFilter::try_from(operation.method.clone())
+            .expect("routes are declared with the usual methods");
+        let path = format!("{PREFIX}{}", operation.path);
+        let document = operation.document(&mut self.schemas);
+        let entry = self
+            .paths
+            .entry(path.replace("{*", "{"))
+            .or_insert_with(|| json!({}));
+        entry[operation.method.as_str().to_lowercase()] = document;
+        let access = axum::middleware::from_fn_with_state(operation.access, check_access);
+        self.router = self.router.route(&path, on(filter, handler).layer(access));
+        self
+    }
+
+    /// The router, and the OpenAPI document of all its routes.
+    pub(super) fn finish(mut self) -> (Router<Arc<Api>>, Value) {
+        let document = json!({
+            "openapi": "3.1.0",
+            "info": {
+                "title": "cogo",
+                "description": "Runs commands in kernel sandboxes, with output that is kept and honest verdicts.",
+                "version": env!("CARGO_PKG_VERSION"),
+                "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+            },
+            "servers": [{"url": "/"}],
+            "security": [{"token": []}, {}],
+            "paths": self.paths,
+            "components": {
+                "schemas": self.schemas.take_definitions(true),
+                "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            },
+        });
+        (self.router, document)
+    }
+}
+
+/// Lets callers in that have one of the scopes.
+async fn check_access(
+    State(access): State<Access>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let caller = request.extensions().get::<Caller>();
+    if caller.is_some_and(|caller| access.iter().any(|scope| caller.may(*scope))) {
+        return Ok(next.run(request).await);
+    }
+    let names: Vec<String> = access
+        .iter()
+        .filter_map(|scope| Some(serde_json::to_value(scope).ok()?.as_str()?.to_owned()))
+        .collect();
+    Err(Problem::new(
+        StatusCode::FORBIDDEN,
+        "scope_missing",
+        format!(
+            "this door needs a token with the scope {}",
+            names.join(" or ")
+        ),
+    )
+    .hint("make one with `cogo token create --scope …`"))
+}
