@@ -139,6 +139,8 @@ pub struct Thread {
     pub tid: i32,
     /// Processor time it used so far.
     pub cpu: Duration,
+    /// Time it was ready to run and had no processor, so far.
+    pub queued: Duration,
     /// How often it was put on a processor. As long as this stands still, it did nothing at all.
     pub turns: u64,
     /// What it waits for.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::call::{self, Arguments};
 use super::descriptor::{Descriptors, Surroundings};
 use super::socket::{Reach, Sockets};
-use super::thread::{self, Place, Stat};
+use super::thread::{self, Place, Schedule, Stat};
 use super::{
     Bounded, Call, Glance, Memory, Output, Process, Sample, Target, Thread, Throttling, Wait,
     proc_file,
@@ -176,8 +176,12 @@ impl Observer {
     }
 
     fn thread(&self, pid: i32, tid: i32, stat: &Stat, surroundings: &mut Surroundings) -> Thread {
-        let ticks = Duration::from_millis(stat.ticks * 10);
-        let (cpu, turns) = thread::schedule(pid, tid).unwrap_or((ticks, 0));
+        // A kernel without scheduler statistics counts in ticks.
+        let schedule = thread::schedule(pid, tid).unwrap_or(Schedule {
+            cpu: Duration::from_millis(stat.ticks * 10),
+            queued: Duration::ZERO,
+            turns: 0,
+        });
         let is_inside = {
             let pids = surroundings.pids.clone();
             move |pid: i32| pids.contains(&pid)
@@ -200,8 +204,9 @@ impl Observer {
         };
         Thread {
             tid,
-            cpu,
-            turns,
+            cpu: schedule.cpu,
+            queued: schedule.queued,
+            turns: schedule.turns,
             wait,
             kernel_function,
         }

@@ -46,16 +46,26 @@ impl Stat {
     }
 }
 
-/// Processor time and how often the thread got some.
-pub(super) fn schedule(pid: i32, tid: i32) -> Option<(Duration, u64)> {
+/// What the scheduler says of a thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Schedule {
+    pub(super) cpu: Duration,
+    pub(super) queued: Duration,
+    pub(super) turns: u64,
+}
+
+pub(super) fn schedule(pid: i32, tid: i32) -> Option<Schedule> {
     parse_schedule(&proc_file::read(&format!("/proc/{pid}/task/{tid}/schedstat")).ok()?)
 }
 
-fn parse_schedule(text: &str) -> Option<(Duration, u64)> {
+fn parse_schedule(text: &str) -> Option<Schedule> {
     let mut fields = text.split_ascii_whitespace();
-    let cpu = Duration::from_nanos(fields.next()?.parse().ok()?);
-    let turns = fields.nth(1)?.parse().ok()?;
-    Some((cpu, turns))
+    let mut next = || fields.next()?.parse().ok();
+    Some(Schedule {
+        cpu: Duration::from_nanos(next()?),
+        queued: Duration::from_nanos(next()?),
+        turns: next()?,
+    })
 }
 
 /// Where a thread is, as `/proc/<pid>/task/<tid>/syscall` says.
@@ -125,7 +135,11 @@ mod tests {
 
     #[test]
     fn time_and_turns() {
-        let expected = Some((Duration::from_nanos(915_082), 3));
+        let expected = Some(Schedule {
+            cpu: Duration::from_nanos(915_082),
+            queued: Duration::from_nanos(431_503),
+            turns: 3,
+        });
         assert_eq!(parse_schedule("915082 431503 3\n"), expected);
         assert_eq!(parse_schedule(""), None);
     }
