@@ -8,8 +8,8 @@ mod from_worker;
 mod to_worker;
 
 pub use from_worker::{
-    BlockDetected, ExecutionStarted, FromWorker, Heartbeat, Pong, Progress, ProgressUpdate, Stage,
-    TaskBrief, TaskComplete, TaskError, TaskList, TaskOutput, Welcome,
+    BlockDetected, ExecutionStarted, FromWorker, Heartbeat, OutputCut, Pong, Progress,
+    ProgressUpdate, Stage, TaskBrief, TaskComplete, TaskError, TaskList, TaskOutput, Welcome,
 };
 pub use to_worker::{
     Acknowledge, Attach, ExecuteCommand, Joined, Ping, ResizePty, SendInput, SignalTask,
@@ -104,4 +104,11 @@ pub mod error_code {
     pub const STALE_FENCE: &str = "stale_fence";
     /// What was asked does not fit the task, such as input for one whose input is closed.
     pub const NOT_APPLICABLE: &str = "not_applicable";
+    /// Output of the task is missing, because its log is damaged or was removed. The task's end
+    /// follows.
+    pub const LOG_UNREADABLE: &str = "log_unreadable";
+    /// Too much input waits for the program to read it; none of the message was taken.
+    pub const INPUT_FULL: &str = "input_full";
+    /// The frame is longer than the worker takes. The connection is closed.
+    pub const MESSAGE_TOO_LARGE: &str = "message_too_large";
 }

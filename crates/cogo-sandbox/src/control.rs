@@ -21,7 +21,7 @@
 //! and holds nobody up.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -162,6 +162,18 @@ impl ControlClient {
         Ok(())
     }
 
+    /// Sends one request if there is room for it. `WouldBlock` when there is none; the socket is
+    /// writable again once there is.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the supervisor is gone.
+    pub fn try_send(&self, request: &Request) -> io::Result<()> {
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        send(&self.socket, &request.encode(), flags)?;
+        Ok(())
+    }
+
     /// Waits for the next notice; `None` when the supervisor is gone.
     ///
     /// # Errors
@@ -199,6 +211,13 @@ impl ControlClient {
     }
 }
 
+/// For readiness APIs that take raw descriptors.
+impl AsRawFd for ControlClient {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
 impl AsFd for ControlClient {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
@@ -220,7 +239,6 @@ pub(crate) fn with_short_address<T>(
     path: &Path,
     use_address: impl FnOnce(&SocketAddrUnix) -> rustix::io::Result<T>,
 ) -> io::Result<T> {
-    use std::os::fd::AsRawFd;
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::ErrorKind::InvalidInput.into());
     };

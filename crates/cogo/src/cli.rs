@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
-use crate::command::{attach, doctor, kill, logs, prune, ps, rootfs, run, wait};
+use crate::command::{attach, doctor, kill, logs, prune, ps, rootfs, run, wait, worker};
 use crate::exit_code;
 use crate::failure::Failure;
 
@@ -44,6 +44,7 @@ enum Command {
     Prune(prune::Options),
     Doctor(doctor::Options),
     Rootfs(rootfs::Options),
+    Worker(Box<worker::Options>),
 }
 
 /// Reads the command line, does what it asks and tells the exit code.
@@ -77,6 +78,7 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Command::Prune(options) => prune::run(options, &state()?),
         Command::Doctor(options) => doctor::run(options),
         Command::Rootfs(options) => rootfs::run(options, &state()?),
+        Command::Worker(options) => worker::run(options, &state()?),
     }
 }
 

@@ -9,3 +9,4 @@ pub(crate) mod ps;
 pub(crate) mod rootfs;
 pub(crate) mod run;
 pub(crate) mod wait;
+pub(crate) mod worker;

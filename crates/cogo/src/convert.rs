@@ -1,17 +1,13 @@
-//! From the sandbox's own types to those that travel, and to the JSON lines made of them.
+//! The JSON lines that `--json` prints.
 
 use std::ops::Range;
-use std::time::Duration;
 
 use cogo_protocol::event::{Finished, Notice, RunEvent, Started};
-use cogo_protocol::exec::Isolation;
 use cogo_protocol::id::ExecId;
-use cogo_protocol::record::{Chunk, OutputRecord, Stream};
-use cogo_protocol::verdict::{
-    ExitStatus, Incident, Outcome, TimeoutClock, Usage, UsageSource, Verdict,
-};
+use cogo_protocol::record::{Chunk, OutputRecord};
 use cogo_sandbox::exec_dir::{ExecDir, Running};
-use cogo_sandbox::{log, spec, verdict};
+use cogo_sandbox::{log, verdict};
+use cogo_worker::convert::{isolation, stream, usage};
 
 use crate::failure::Failure;
 use crate::instant;
@@ -28,14 +24,10 @@ pub(crate) fn started(exec: &ExecDir, running: &Running) -> Result<String, Failu
 }
 
 /// The line of a piece of output, written so many milliseconds after 1970.
-pub(crate) fn output(seq: u64, stream: log::Stream, timestamp_ms: u64, chunk: Chunk) -> String {
-    let stream = match stream {
-        log::Stream::Stdout => Stream::Stdout,
-        log::Stream::Stderr => Stream::Stderr,
-    };
+pub(crate) fn output(seq: u64, from: log::Stream, timestamp_ms: u64, chunk: Chunk) -> String {
     line(&RunEvent::Output(OutputRecord {
         seq,
-        stream,
+        stream: stream(from),
         timestamp_ms,
         chunk,
     }))
@@ -74,11 +66,7 @@ pub(crate) fn finished(
     Ok(line(&RunEvent::Finished(Finished {
         exec_id: id(exec)?,
         timestamp_ms: verdict.ended_at_ms,
-        verdict: Verdict {
-            outcome: outcome(&verdict.outcome),
-            incidents: verdict.incidents.iter().map(incident).collect(),
-            survivors: verdict.survivors,
-        },
+        verdict: cogo_worker::convert::verdict(verdict),
         usage: usage(&verdict.usage),
         exit_code: i32::from(exit_code),
         log_end: verdict.log_end,
@@ -93,112 +81,4 @@ fn line(event: &RunEvent) -> String {
 
 fn id(exec: &ExecDir) -> Result<ExecId, Failure> {
     Ok(exec.id().parse()?)
-}
-
-pub(crate) fn isolation(isolation: spec::Isolation) -> Isolation {
-    match isolation {
-        spec::Isolation::Strict => Isolation::Strict,
-        spec::Isolation::Standard => Isolation::Standard,
-        spec::Isolation::None => Isolation::None,
-    }
-}
-
-/// How an exec ended, as it travels.
-pub(crate) fn outcome(outcome: &verdict::Outcome) -> Outcome {
-    match outcome {
-        verdict::Outcome::Exited { code } => Outcome::Exited { code: *code },
-        verdict::Outcome::Signaled {
-            signal,
-            core_dumped,
-        } => Outcome::Signaled {
-            signal: *signal,
-            core_dumped: *core_dumped,
-        },
-        verdict::Outcome::OutOfMemory {
-            limit,
-            peak,
-            status,
-        } => Outcome::OutOfMemory {
-            limit_bytes: *limit,
-            peak_bytes: *peak,
-            status: self::status(*status),
-        },
-        verdict::Outcome::PidsExhausted { limit, status } => Outcome::PidsExhausted {
-            limit: *limit,
-            status: self::status(*status),
-        },
-        verdict::Outcome::DiskFull { limit, status } => Outcome::DiskFull {
-            limit_bytes: *limit,
-            status: self::status(*status),
-        },
-        verdict::Outcome::TimedOut { after, clock } => Outcome::TimedOut {
-            after_ms: ms(*after),
-            clock: match clock {
-                verdict::TimeoutClock::Wall => TimeoutClock::Wall,
-                verdict::TimeoutClock::Silence => TimeoutClock::Silence,
-            },
-        },
-        verdict::Outcome::Cancelled => Outcome::Cancelled,
-        verdict::Outcome::NotStarted { errno, message } => Outcome::NotStarted {
-            errno: *errno,
-            message: message.clone(),
-        },
-        verdict::Outcome::Unknown { reason } => Outcome::Unknown {
-            reason: reason.clone(),
-        },
-    }
-}
-
-fn status(status: verdict::ExitStatus) -> ExitStatus {
-    match status {
-        verdict::ExitStatus::Exited(code) => ExitStatus::Exited { code },
-        verdict::ExitStatus::Signaled(signal) => ExitStatus::Signaled { signal },
-    }
-}
-
-fn incident(incident: &verdict::Incident) -> Incident {
-    match incident {
-        verdict::Incident::OomKills { count, limit, peak } => Incident::OomKills {
-            count: *count,
-            limit_bytes: *limit,
-            peak_bytes: *peak,
-        },
-        verdict::Incident::PidsLimitHits { count, limit } => Incident::PidsLimitHits {
-            count: *count,
-            limit: *limit,
-        },
-        verdict::Incident::DiskFull { limit } => Incident::DiskFull {
-            limit_bytes: *limit,
-        },
-        verdict::Incident::LeftoversKilled { count } => Incident::LeftoversKilled { count: *count },
-        verdict::Incident::LogCut { bytes } => Incident::LogCut { bytes: *bytes },
-        verdict::Incident::NetworkRefused { servers, count } => Incident::NetworkRefused {
-            servers: servers.clone(),
-            count: *count,
-        },
-        verdict::Incident::LogWriteFailed { message } => Incident::LogWriteFailed {
-            message: message.clone(),
-        },
-    }
-}
-
-fn usage(usage: &verdict::Usage) -> Usage {
-    Usage {
-        wall_ms: ms(usage.wall),
-        cpu_user_ms: ms(usage.cpu_user),
-        cpu_system_ms: ms(usage.cpu_system),
-        memory_peak_bytes: usage.memory_peak,
-        io_read_bytes: usage.io_read,
-        io_write_bytes: usage.io_write,
-        pids_peak: usage.pids_peak,
-        source: match usage.source {
-            verdict::UsageSource::CgroupV2 => UsageSource::CgroupV2,
-            verdict::UsageSource::CgroupV1 => UsageSource::CgroupV1,
-            verdict::UsageSource::Rusage => UsageSource::Rusage,
-        },
-    }
-}
-
-fn ms(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -11,14 +11,12 @@ mod exit_code;
 mod failure;
 mod hint;
 mod instant;
-mod limits;
 mod measure;
 mod paint;
 mod retention;
 mod state;
 mod summary;
 mod viewer;
-mod workspace;
 
 use std::process::ExitCode;
 

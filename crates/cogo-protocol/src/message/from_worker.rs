@@ -21,6 +21,8 @@ pub enum FromWorker {
     ExecutionStarted(ExecutionStarted),
     /// A program wrote something.
     TaskOutput(TaskOutput),
+    /// Output is missing, because the log was cut to keep to its bound.
+    OutputCut(OutputCut),
     /// A command ended, and its end is known.
     TaskComplete(Box<TaskComplete>),
     /// A command could not be started or its end is not known, or a request was refused.
@@ -123,6 +125,25 @@ pub struct TaskOutput {
     /// What was written.
     #[serde(flatten)]
     pub chunk: Chunk,
+}
+
+/// Records of a task's output are gone: its log was cut to keep to its bound. What comes next on
+/// the connection is what the program wrote after them. The task itself is not affected.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OutputCut {
+    /// The task.
+    pub task_id: TaskId,
+    /// Where it runs.
+    pub worker_id: WorkerId,
+    /// The first missing record.
+    pub first_seq: u64,
+    /// The record after the last missing one.
+    pub end_seq: u64,
+    /// Bytes of output in the missing records.
+    pub bytes: u64,
+    /// When it was sent.
+    pub timestamp: u64,
 }
 
 /// A command ended, and its end is known.
@@ -261,9 +282,20 @@ pub struct Heartbeat {
     /// The task it has run longest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current_task: Option<TaskId>,
-    /// All tasks it has.
+    /// The tasks it has: running ones, and those of a manager whose end was not acknowledged.
     #[serde(default)]
     pub tasks: Vec<TaskBrief>,
+    /// Whether it takes no more tasks.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub draining: bool,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands over a reference"
+)]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// The answer to a `ping`.
@@ -351,6 +383,7 @@ mod tests {
                 },
                 current_task: Some("t".parse().unwrap()),
                 tasks: Vec::new(),
+                draining: false,
             }),
             r#"{"type":"heartbeat","workerId":"w","timestamp":5,"status":"busy","health":{"cpu":12.5,"memory":40.0,"disk":1.0,"uptime":9},"currentTask":"t","tasks":[]}"#,
         );

@@ -44,7 +44,7 @@ pub(crate) fn run(options: &Options) -> Result<u8, Failure> {
 }
 
 /// What control groups can do, as checks. The reasons for what is missing are told once.
-fn cgroup_checks(capabilities: &CgroupCapabilities) -> Vec<Check> {
+pub(crate) fn cgroup_checks(capabilities: &CgroupCapabilities) -> Vec<Check> {
     let version = match capabilities.version {
         CgroupVersion::None => "no control groups",
         CgroupVersion::V1 => "control groups v1",

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::failure::{Failure, print};
 use crate::paint::{Color, Painter};
-use crate::{convert, instant, measure, state, summary};
+use crate::{instant, measure, state, summary};
 
 /// Longest state and command that a table shows.
 const STATE_MAX: usize = 28;
@@ -206,7 +206,7 @@ fn json_line(listed: &Listed) -> String {
             ExecState::Running(running) => running.command_pid,
             ExecState::Starting | ExecState::Ended(_) => None,
         },
-        outcome: verdict.map(|verdict| convert::outcome(&verdict.outcome)),
+        outcome: verdict.map(|verdict| cogo_worker::convert::outcome(&verdict.outcome)),
         exec_dir: listed.exec.path(),
     };
     // A path that is not UTF-8 cannot be told in JSON.

@@ -26,6 +26,7 @@ mod standard_input;
 
 pub(crate) use options::Options;
 use plan::Plan;
+pub(crate) use plan::home;
 use standard_input::InputKind;
 
 const SIGPIPE: i32 = 13;

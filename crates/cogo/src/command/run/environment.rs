@@ -4,74 +4,12 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use cogo_sandbox::start::Secret;
-use cogo_sandbox::toolchains;
+use cogo_worker::environment::Caller;
 
 use crate::failure::Failure;
 
-/// Variables that are passed on because they change how output looks and reads.
-const PRESENTATION: [&str; 13] = [
-    "CARGO_TERM_COLOR",
-    "CI",
-    "CLICOLOR",
-    "CLICOLOR_FORCE",
-    "COLORTERM",
-    "FORCE_COLOR",
-    "LANG",
-    "LANGUAGE",
-    "NO_COLOR",
-    "PYTHONUNBUFFERED",
-    "RUST_BACKTRACE",
-    "SOURCE_DATE_EPOCH",
-    "TZ",
-];
-
-/// Variables that are passed on because they say where a toolchain is, or which one to use.
-const TOOLCHAINS: [&str; 26] = [
-    "ASDF_DATA_DIR",
-    "ASDF_DIR",
-    "BUN_INSTALL",
-    "CARGO_HOME",
-    "DENO_INSTALL",
-    "DOTNET_ROOT",
-    "FNM_DIR",
-    "GHCUP_INSTALL_BASE_PREFIX",
-    "GOMODCACHE",
-    "GOPATH",
-    "GOROOT",
-    "GOTOOLCHAIN",
-    "GRADLE_HOME",
-    "JAVA_HOME",
-    "MAVEN_HOME",
-    "MISE_DATA_DIR",
-    "NVM_DIR",
-    "PYENV_ROOT",
-    "PYENV_VERSION",
-    "RBENV_ROOT",
-    "RBENV_VERSION",
-    "RUSTUP_HOME",
-    "RUSTUP_TOOLCHAIN",
-    "SDKMAN_DIR",
-    "VIRTUAL_ENV",
-    "VOLTA_HOME",
-];
-
-/// Whether the command sees the host's files or those of another root.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Root {
-    Host,
-    Other,
-}
-
-/// The caller's variables.
-pub(super) trait Caller {
-    /// The value of one.
-    fn get(&self, name: &str) -> Option<OsString>;
-    /// The names of all.
-    fn names(&self) -> Vec<String>;
-}
-
 /// The variables of this process.
-pub(super) struct OwnEnvironment;
+pub(crate) struct OwnEnvironment;
 
 impl Caller for OwnEnvironment {
     fn get(&self, name: &str) -> Option<OsString> {
@@ -83,38 +21,6 @@ impl Caller for OwnEnvironment {
             .filter_map(|(name, _)| name.into_string().ok())
             .collect()
     }
-}
-
-/// The variables that are passed on without being asked for.
-pub(super) fn inherited(
-    caller: &dyn Caller,
-    home: &Path,
-    root: Root,
-    terminal: bool,
-) -> Vec<(String, String)> {
-    let mut names: Vec<String> = PRESENTATION.map(str::to_owned).to_vec();
-    names.extend(
-        caller
-            .names()
-            .into_iter()
-            .filter(|name| name.starts_with("LC_")),
-    );
-    if terminal {
-        names.push("TERM".to_owned());
-    }
-    if root == Root::Host {
-        names.extend(TOOLCHAINS.map(str::to_owned));
-    }
-    let mut variables: Vec<(String, String)> = names
-        .into_iter()
-        .filter_map(|name| Some((name.clone(), caller.get(&name)?.into_string().ok()?)))
-        .collect();
-    let path = match root {
-        Root::Host => toolchains::path_entries(home, &caller.get("PATH").unwrap_or_default()),
-        Root::Other => toolchains::USUAL_PATH.to_owned(),
-    };
-    variables.push(("PATH".to_owned(), path));
-    variables
 }
 
 /// Reads `--env`: `NAME=VALUE`, or `NAME` for the caller's value.
@@ -203,42 +109,7 @@ mod tests {
         }
     }
 
-    const CALLER: Variables = Variables(&[
-        ("AWS_SECRET_ACCESS_KEY", "x"),
-        ("GITHUB_TOKEN", "x"),
-        ("JAVA_HOME", "/usr/lib/jvm/x"),
-        ("LC_ALL", "C.UTF-8"),
-        ("PATH", "/usr/bin:/nonexistent"),
-        ("SSH_AUTH_SOCK", "/tmp/x"),
-        ("TERM", "xterm"),
-        ("TZ", "UTC"),
-    ]);
-
-    fn names(root: Root, terminal: bool) -> Vec<String> {
-        let variables = inherited(&CALLER, Path::new("/nonexistent"), root, terminal);
-        variables.into_iter().map(|(name, _)| name).collect()
-    }
-
-    #[test]
-    fn only_listed_variables_are_passed_on() {
-        assert_eq!(
-            names(Root::Host, true),
-            ["TZ", "LC_ALL", "TERM", "JAVA_HOME", "PATH"]
-        );
-        assert_eq!(names(Root::Other, false), ["TZ", "LC_ALL", "PATH"]);
-    }
-
-    #[test]
-    fn path_depends_on_the_root() {
-        let path = |root| {
-            inherited(&CALLER, Path::new("/nonexistent"), root, false)
-                .pop()
-                .unwrap()
-                .1
-        };
-        assert_eq!(path(Root::Host), "/usr/bin");
-        assert_eq!(path(Root::Other), toolchains::USUAL_PATH);
-    }
+    const CALLER: Variables = Variables(&[("GITHUB_TOKEN", "x"), ("TZ", "UTC")]);
 
     #[test]
     fn variables_are_given_or_taken_over() {

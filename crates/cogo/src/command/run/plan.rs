@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cogo_protocol::units::{Bytes, Cpus, TimeSpan};
-use cogo_sandbox::cgroup::{CgroupCapabilities, Cgroups};
+use cogo_sandbox::cgroup::Cgroups;
 use cogo_sandbox::exec_dir::StateDir;
 use cogo_sandbox::proxy::AllowList;
 use cogo_sandbox::spec::{
@@ -12,14 +12,15 @@ use cogo_sandbox::spec::{
 };
 use cogo_sandbox::start::Secret;
 use cogo_sandbox::toolchains;
+use cogo_worker::environment::{Root, inherited};
+use cogo_worker::{limits, workspace};
 
-use super::environment::{OwnEnvironment, Root, inherited, secret, variable};
+use super::environment::{OwnEnvironment, secret, variable};
 use super::options::{IsolationOption, Options};
 use super::standard_input::{InputKind, Plan as InputPlan};
 use crate::command::rootfs;
 use crate::failure::Failure;
 use crate::viewer;
-use crate::{limits, workspace};
 
 /// Size of a terminal that nobody looks at.
 const UNSEEN_TERMINAL: PtySize = PtySize {
@@ -51,7 +52,9 @@ pub(super) fn plan(options: &Options, state: &StateDir, input: InputPlan) -> Res
         None => std::env::current_dir()
             .map_err(|error| Failure::caused("failed to find the current directory", &error))?,
     };
-    let path = workspace::resolve(&directory, &home, state.path())?;
+    let path = workspace::resolve(&directory, &home, state.path()).map_err(|error| {
+        Failure::from(error).hint("change into a project's directory, or name one with --workspace")
+    })?;
     let spec = ExecSpec {
         argv: options.command.clone(),
         cwd: options.cwd.as_ref().map(|cwd| path.join(cwd)),
@@ -84,7 +87,8 @@ pub(super) fn plan(options: &Options, state: &StateDir, input: InputPlan) -> Res
     })
 }
 
-fn home() -> Result<PathBuf, Failure> {
+/// The home directory of whoever runs this.
+pub(crate) fn home() -> Result<PathBuf, Failure> {
     // Falls back to the user database when HOME is not set.
     std::env::home_dir()
         .filter(|home| home.is_absolute())
@@ -149,7 +153,8 @@ fn network(options: &Options) -> Result<Network, Failure> {
 
 fn limits_of(options: &Options, isolation: Isolation) -> Limits {
     let duration = |time: Option<TimeSpan>| time.map(Duration::from);
-    let (default_memory, default_pids) = default_limits(isolation);
+    let (default_memory, default_pids) =
+        limits::defaults(isolation, Cgroups::discover(None).capabilities());
     let memory = options.memory.map(Bytes::get);
     Limits {
         memory: memory.or(default_memory),
@@ -160,20 +165,6 @@ fn limits_of(options: &Options, isolation: Isolation) -> Limits {
         silence_timeout: duration(options.silence_timeout),
         log: Some(options.log_size.get()),
     }
-}
-
-/// The limits on memory and pids that nobody asked for. A host may have nothing to enforce
-/// them with on the whole tree; the weaker tiers then go without.
-fn default_limits(isolation: Isolation) -> (Option<u64>, Option<u32>) {
-    if isolation == Isolation::Strict {
-        return (limits::memory(), Some(limits::PIDS));
-    }
-    let cgroups = Cgroups::discover(None);
-    let CgroupCapabilities { memory, pids, .. } = cgroups.capabilities();
-    (
-        memory.then(limits::memory).flatten(),
-        pids.then_some(limits::PIDS),
-    )
 }
 
 /// A root file system that takes the place of the host's.

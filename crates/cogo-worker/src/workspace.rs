@@ -3,11 +3,8 @@
 //! A command may do as it likes with its workspace, so one slip (`cogo run` typed in the home
 //! directory) must not hand over everything a person has.
 
+use std::io;
 use std::path::{Path, PathBuf};
-
-use crate::failure::Failure;
-
-const HINT: &str = "change into a project's directory, or name one with --workspace";
 
 /// Directories that belong to the system or that the sandbox gives its own version of. Places
 /// below the first group are refused too.
@@ -17,25 +14,49 @@ const SYSTEM_DIRECTORIES: [&str; 18] = [
     "/sbin", "/srv", "/tmp", "/usr", "/var", "/var/lib", "/var/tmp",
 ];
 
+/// Why a directory cannot be a workspace.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkspaceError {
+    /// It is missing, or cannot be looked at.
+    #[error("failed to open workspace `{path}`")]
+    Open {
+        /// As it was named.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// It is something else.
+    #[error("workspace `{0}` is not a directory")]
+    NotADirectory(PathBuf),
+    /// It holds more than a project.
+    #[error("workspace `{path}` {problem}")]
+    NotAProject {
+        /// Where it really is.
+        path: PathBuf,
+        /// What it is.
+        problem: &'static str,
+    },
+}
+
 /// The directory to hand over, with symbolic links resolved.
-pub(crate) fn resolve(path: &Path, home: &Path, state: &Path) -> Result<PathBuf, Failure> {
-    let resolved = path.canonicalize().map_err(|error| {
-        Failure::caused(
-            format!("failed to open workspace `{}`", path.display()),
-            &error,
-        )
-        .hint(HINT)
+///
+/// # Errors
+///
+/// Says why it is not to be handed over.
+pub fn resolve(path: &Path, home: &Path, state: &Path) -> Result<PathBuf, WorkspaceError> {
+    let resolved = path.canonicalize().map_err(|source| WorkspaceError::Open {
+        path: path.to_owned(),
+        source,
     })?;
     if !resolved.is_dir() {
-        let fact = format!("workspace `{}` is not a directory", path.display());
-        return Err(Failure::new(fact).hint(HINT));
+        return Err(WorkspaceError::NotADirectory(path.to_owned()));
     }
     match problem(&resolved, &canonical(home), &canonical(state)) {
         None => Ok(resolved),
-        Some(problem) => {
-            let fact = format!("workspace `{}` {problem}", resolved.display());
-            Err(Failure::new(fact).hint(HINT))
-        }
+        Some(problem) => Err(WorkspaceError::NotAProject {
+            path: resolved,
+            problem,
+        }),
     }
 }
 

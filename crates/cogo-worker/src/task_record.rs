@@ -1,0 +1,237 @@
+//! What is written down of each task, so that the worker's successor finds it.
+//!
+//! ```text
+//! <state>/
+//!   lock                    held by the live worker
+//!   id                      the worker's name
+//!   tasks/<exec id>.json    a task: written before its exec is made, removed last but one
+//!   workspaces/<exec id>/   the fresh workspace of a task that named none
+//!   execs/<exec id>/        the exec itself, see `cogo_sandbox::exec_dir`
+//! ```
+//!
+//! A record survives the death of every process, as the files of a running exec do; a power loss
+//! takes both. How a task ended is not here but in the exec's verdict.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use cogo_protocol::id::ExecId;
+use cogo_protocol::task::{Fence, TaskId};
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+use crate::refusal::Refusal;
+
+/// A task as it is written down.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TaskRecord {
+    pub(crate) task_id: TaskId,
+    pub(crate) attempt: Option<u32>,
+    pub(crate) fence: Option<Fence>,
+    pub(crate) exec_id: ExecId,
+    /// The directory that goes with the task.
+    pub(crate) workspace: Option<PathBuf>,
+    pub(crate) input: InputRecord,
+    pub(crate) pty: bool,
+    pub(crate) phase: PhaseRecord,
+}
+
+/// What becomes of a task's standard input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum InputRecord {
+    /// It is at its end, or will be.
+    Closed,
+    /// Clients send it.
+    Open,
+    /// The worker has a text that was not written yet.
+    Text,
+}
+
+/// How far a start came.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum PhaseRecord {
+    /// The exec is about to be made, or there is one.
+    Starting,
+    /// There was an exec; if its directory is gone, someone removed it.
+    Started,
+    /// There is no exec, for this reason.
+    Refused(Refusal),
+}
+
+/// The directories of records and workspaces.
+#[derive(Clone, Debug)]
+pub(crate) struct TaskRecords {
+    tasks: PathBuf,
+    workspaces: PathBuf,
+}
+
+impl TaskRecords {
+    /// Opens them in a worker's state directory.
+    pub(crate) fn open(state: &Path) -> io::Result<Self> {
+        let records = Self {
+            tasks: state.join("tasks"),
+            workspaces: state.join("workspaces"),
+        };
+        for directory in [&records.tasks, &records.workspaces] {
+            private_dirs().create(directory)?;
+        }
+        Ok(records)
+    }
+
+    /// Writes beside and renames, so that a reader sees all of it or nothing.
+    pub(crate) fn write(&self, record: &TaskRecord) -> io::Result<()> {
+        let path = self.path(record.exec_id);
+        let beside = path.with_extension("new");
+        let mut file = fs::OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(&beside)?;
+        file.write_all(&serde_json::to_vec(record)?)?;
+        fs::rename(beside, path)
+    }
+
+    pub(crate) fn remove(&self, exec: ExecId) -> io::Result<()> {
+        ignore_missing(fs::remove_file(self.path(exec)))
+    }
+
+    /// All records, the oldest first, and the files that are none.
+    pub(crate) fn read_all(&self) -> io::Result<(Vec<TaskRecord>, Vec<PathBuf>)> {
+        let (mut records, mut broken) = (Vec::new(), Vec::new());
+        for entry in fs::read_dir(&self.tasks)? {
+            let path = entry?.path();
+            if path.extension().is_none_or(|extension| extension != "json") {
+                continue;
+            }
+            match serde_json::from_slice::<TaskRecord>(&fs::read(&path)?) {
+                Ok(record) if self.path(record.exec_id) == path => records.push(record),
+                Ok(_) | Err(_) => broken.push(path),
+            }
+        }
+        records.sort_by_key(|record| record.exec_id);
+        Ok((records, broken))
+    }
+
+    /// Where a task's fresh workspace is.
+    pub(crate) fn workspace(&self, exec: ExecId) -> PathBuf {
+        self.workspaces.join(exec.to_string())
+    }
+
+    /// Workspaces that belong to none of these tasks.
+    pub(crate) fn stray_workspaces(&self, known: &[TaskRecord]) -> io::Result<Vec<PathBuf>> {
+        let mut stray = Vec::new();
+        for entry in fs::read_dir(&self.workspaces)? {
+            let path = entry?.path();
+            if !known
+                .iter()
+                .any(|record| record.workspace.as_ref() == Some(&path))
+            {
+                stray.push(path);
+            }
+        }
+        Ok(stray)
+    }
+
+    fn path(&self, exec: ExecId) -> PathBuf {
+        self.tasks.join(format!("{exec}.json"))
+    }
+}
+
+/// Makes directories that only their owner can enter.
+pub(crate) fn private_dirs() -> fs::DirBuilder {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    builder
+}
+
+/// Removes the workspace that goes with a task. What cannot be removed is told, and left.
+pub(crate) fn remove_workspace(record: &TaskRecord) {
+    if let Some(workspace) = &record.workspace
+        && let Err(error) = remove_tree(workspace)
+    {
+        warn!(task_id = %record.task_id, %error, "failed to remove the workspace");
+    }
+}
+
+/// Removes a directory with all that is in it, also where a program took the rights to.
+pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            unlock(path)?;
+            ignore_missing(fs::remove_dir_all(path))
+        }
+        other => ignore_missing(other),
+    }
+}
+
+/// Gives the owner all rights on the directories of a tree.
+fn unlock(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            unlock(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn ignore_missing(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(number: u64) -> TaskRecord {
+        TaskRecord {
+            task_id: "t".parse().unwrap(),
+            attempt: Some(2),
+            fence: Some(Fence(7)),
+            exec_id: ExecId::from_parts(number, &[0; 10]),
+            workspace: None,
+            input: InputRecord::Text,
+            pty: false,
+            phase: PhaseRecord::Refused(Refusal::new("x", "y")),
+        }
+    }
+
+    #[test]
+    fn records_come_back_in_order_and_damage_is_told() {
+        let place = tempfile::tempdir().unwrap();
+        let records = TaskRecords::open(place.path()).unwrap();
+        for number in [3, 1, 2] {
+            records.write(&record(number)).unwrap();
+        }
+        fs::write(place.path().join("tasks/x.json"), "{").unwrap();
+        fs::write(place.path().join("tasks/torn.new"), "{").unwrap();
+        records.remove(record(2).exec_id).unwrap();
+        records.remove(record(2).exec_id).unwrap();
+        let (read, broken) = records.read_all().unwrap();
+        assert_eq!(read, [record(1), record(3)]);
+        assert_eq!(broken, [place.path().join("tasks/x.json")]);
+    }
+
+    #[test]
+    fn only_known_workspaces_are_not_stray() {
+        let place = tempfile::tempdir().unwrap();
+        let records = TaskRecords::open(place.path()).unwrap();
+        let mut known = record(1);
+        known.workspace = Some(records.workspace(known.exec_id));
+        for number in [1, 2] {
+            fs::create_dir(records.workspace(record(number).exec_id)).unwrap();
+        }
+        let stray = records.stray_workspaces(&[known]).unwrap();
+        assert_eq!(stray, [records.workspace(record(2).exec_id)]);
+    }
+}
