@@ -3,6 +3,9 @@
 //! Every contender takes its turn in every round, so that whatever else the machine does
 //! happens to all of them. Figures are minimum, median and 99th percentile.
 
+mod blocks;
+#[path = "../../../tests/blocks/harness.rs"]
+mod harness;
 mod measure;
 mod start;
 
@@ -24,11 +27,20 @@ enum What {
         #[arg(long, default_value_t = 200)]
         rounds: u32,
     },
+    /// How well hangs are told from honest work, and how fast, over the corpus in `tests/blocks`.
+    Blocks {
+        /// Only programs whose name contains one of these.
+        filters: Vec<String>,
+        /// Programs that run at once.
+        #[arg(long, default_value_t = 8)]
+        at_once: usize,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
     cogo_sandbox::launcher::run_if_asked(std::env::args_os().next().as_deref());
     match Arguments::parse().what {
         What::Start { rounds } => start::run(rounds),
+        What::Blocks { filters, at_once } => blocks::run(&filters, at_once),
     }
 }
