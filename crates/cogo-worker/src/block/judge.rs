@@ -147,3 +147,6 @@ impl Judge {
         self.trace.still.is_some() || just_now
     }
 }
+
+#[cfg(test)]
+mod tests;
