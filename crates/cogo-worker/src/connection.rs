@@ -155,8 +155,14 @@ pub(crate) async fn serve(
             () = &mut write => Parting::Gone,
         }
     };
-    if matches!(parting, Parting::Refused | Parting::Closing) {
-        linger(sink, source).await;
+    match parting {
+        Parting::Gone | Parting::Silent => {}
+        Parting::Closing => {
+            // The other side answers a goodbye with its own.
+            let answer = async { while matches!(source.next().await, Some(Ok(_))) {} };
+            let _ = timeout(LINGER_MAX, answer).await;
+        }
+        Parting::Refused => linger(sink, source).await,
     }
     debug!(?parting, "connection over");
     parting

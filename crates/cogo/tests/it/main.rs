@@ -15,4 +15,5 @@ mod output;
 mod secrets;
 mod survival;
 mod terminal;
+mod worker;
 mod workspace;
