@@ -71,7 +71,8 @@ pub(crate) fn run(rounds: u32) -> anyhow::Result<()> {
     measure::run(rounds, &mut contenders)
 }
 
-fn spec(workspace: PathBuf) -> ExecSpec {
+/// A command in a strict sandbox with limits.
+pub(crate) fn spec(workspace: PathBuf) -> ExecSpec {
     ExecSpec {
         argv: vec!["/bin/true".to_owned()],
         cwd: None,

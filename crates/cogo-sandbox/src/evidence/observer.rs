@@ -80,6 +80,16 @@ impl Observer {
         }
     }
 
+    /// Processor time of the whole tree, where it is counted.
+    pub fn cpu(&self) -> Option<Duration> {
+        self.gauge.cpu()
+    }
+
+    /// Processes or threads refused at the pids limit, so far.
+    pub fn pids_refused(&self) -> u64 {
+        self.gauge.pids_refused()
+    }
+
     /// Looks at the tree as a whole.
     pub fn survey(&self) -> Sample {
         let mut sample = Sample {

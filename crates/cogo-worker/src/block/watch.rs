@@ -13,6 +13,7 @@ use cogo_sandbox::evidence::{Glance, Observer, Sample};
 use cogo_sandbox::exec_dir::{ExecDir, Running};
 use cogo_sandbox::spec::ExecSpec;
 use rustix::event::PollFlags;
+use rustix::time::{ClockId, clock_gettime};
 
 use super::{Block, Capacity, Input, Judge, Thresholds};
 
@@ -32,6 +33,10 @@ const EXAMINE_MAX: Duration = Duration::from_secs(10);
 const EXAMINE_UNCOUNTED: Duration = Duration::from_secs(2);
 /// Time between examinations of an exec that uses the processor.
 const EXAMINE_BUSY: Duration = Duration::from_secs(5);
+/// Examinations that an exec may have in a row, and how many a second it may have for long: one
+/// that falls idle again and again without a block must not cost much.
+const BUDGET: f64 = 12.0;
+const BUDGET_RATE: f64 = 0.4;
 /// Processor time between two glances that no idle program needs.
 const STIR: Duration = Duration::from_micros(500);
 
@@ -58,9 +63,13 @@ pub struct Watch {
     alert_until: Option<Instant>,
     seen: Glance,
     glanced: Option<(Instant, Duration)>,
+    /// Processor time at the last survey.
+    surveyed: Option<Duration>,
     /// What an idle program uses between two glances.
     background: Duration,
     interval: Duration,
+    budget: f64,
+    budgeted_at: Instant,
     due: Due,
 }
 
@@ -103,8 +112,11 @@ impl Watch {
             },
             seen: Glance::default(),
             glanced: None,
+            surveyed: None,
             background: Duration::ZERO,
             interval: EXAMINE_MIN,
+            budget: BUDGET,
+            budgeted_at: now,
             due: Due {
                 limits: now,
                 glance: now,
@@ -151,7 +163,7 @@ impl Watch {
     /// Does what is due. Tells a block when it begins.
     pub fn tick(&mut self, now: Instant) -> Option<Block> {
         if now >= self.due.limits {
-            self.due.limits = now + LIMITS;
+            self.due.limits = now + until_next(LIMITS);
             self.alert_until = self.alert_until.filter(|until| now < *until);
             if let Some(block) = self.look_at_limits(now) {
                 return Some(block);
@@ -166,6 +178,11 @@ impl Watch {
         }
         if now >= self.due.survey {
             self.due.survey = now + SURVEY;
+            // Nothing changes in a tree of which nothing ran.
+            let cpu = self.glanced.map(|(_, cpu)| cpu);
+            if cpu.is_some() && std::mem::replace(&mut self.surveyed, cpu) == cpu {
+                return None;
+            }
             return self.observe(&self.observer.survey(), now);
         }
         None
@@ -184,11 +201,11 @@ impl Watch {
         self.observe(&self.observer.examine(), now)
     }
 
+    /// Looks whether a limit was hit: cheaply where only forks can have been refused.
     fn look_at_limits(&mut self, now: Instant) -> Option<Block> {
-        let glance = self.observer.glance();
-        let is_new =
-            glance.oom_kills > self.seen.oom_kills || glance.pids_refused > self.seen.pids_refused;
-        self.seen = glance;
+        let oom_kills = self.alert_until.map(|_| self.observer.glance().oom_kills);
+        let is_new = self.observer.pids_refused() > self.seen.pids_refused
+            || oom_kills.is_some_and(|oom_kills| oom_kills > self.seen.oom_kills);
         if !is_new {
             return None;
         }
@@ -197,7 +214,7 @@ impl Watch {
 
     /// Whether the exec has been idle since the last glance. One that stirred is examined soon.
     fn glance(&mut self, now: Instant) -> bool {
-        let Some(cpu) = self.observer.glance().cpu else {
+        let Some(cpu) = self.observer.cpu() else {
             return true;
         };
         let Some((at, before)) = self.glanced.replace((now, cpu)) else {
@@ -224,6 +241,10 @@ impl Watch {
             self.due.examine = now + GLANCE;
             return None;
         }
+        if !self.spend(now) {
+            self.due.examine = now + GLANCE;
+            return None;
+        }
         let block = self.observe(&self.observer.examine(), now);
         self.due.survey = now + SURVEY;
         let longest = if self.glanced.is_some() {
@@ -243,10 +264,30 @@ impl Watch {
         block
     }
 
+    /// Takes one examination from the budget, if there is one.
+    fn spend(&mut self, now: Instant) -> bool {
+        let earned = (now - self.budgeted_at).as_secs_f64() * BUDGET_RATE;
+        self.budgeted_at = now;
+        self.budget = (self.budget + earned).min(BUDGET);
+        let can_pay = self.budget >= 1.0;
+        if can_pay {
+            self.budget -= 1.0;
+        }
+        can_pay
+    }
+
     fn observe(&mut self, sample: &Sample, now: Instant) -> Option<Block> {
         self.seen = sample.glance;
         self.judge.observe(sample, self.input, now)
     }
+}
+
+/// Time to the next of moments that far apart, the same for all execs: one wake-up serves them all.
+fn until_next(period: Duration) -> Duration {
+    let now = clock_gettime(ClockId::Monotonic);
+    let now = Duration::new(now.tv_sec as u64, now.tv_nsec as u32).as_nanos();
+    let passed = Duration::from_nanos((now % period.as_nanos()) as u64);
+    period.saturating_sub(passed)
 }
 
 /// How long an exec has been running.
