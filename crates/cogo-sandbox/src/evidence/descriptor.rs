@@ -16,8 +16,9 @@ const CONTROLLING_TERMINAL: u64 = 0x500;
 
 /// What is known of an exec when its descriptors are resolved.
 pub(super) struct Surroundings {
-    /// Pipes between the command and its supervisor.
-    pub(super) supervised: Vec<u64>,
+    supervisor: i32,
+    /// Pipes between the command and its supervisor, read when a pipe is first met.
+    supervised: Option<Vec<u64>>,
     /// The terminal the exec was given, as a device number; 0 without one.
     pub(super) terminal: u64,
     pub(super) sockets: Sockets,
@@ -29,12 +30,19 @@ pub(super) struct Surroundings {
 impl Surroundings {
     pub(super) fn new(supervisor: i32, terminal: u64, sockets: Sockets, pids: Vec<i32>) -> Self {
         Self {
-            supervised: pipes_of(supervisor),
+            supervisor,
+            supervised: None,
             terminal,
             sockets,
             pids,
             holders: None,
         }
+    }
+
+    fn is_supervised(&mut self, inode: u64) -> bool {
+        let supervisor = self.supervisor;
+        let pipes = self.supervised.get_or_insert_with(|| pipes_of(supervisor));
+        pipes.contains(&inode)
     }
 
     /// The ends of something made inside. Looks through all descriptors once, when first asked.
@@ -173,7 +181,7 @@ impl Descriptors<'_> {
     }
 
     fn pipe(&mut self, descriptor: i32, inode: u64) -> Target {
-        if self.surroundings.supervised.contains(&inode) {
+        if self.surroundings.is_supervised(inode) {
             return match directions(self.pid, descriptor) {
                 (true, false) => Target::Input {
                     descriptor,

@@ -22,7 +22,7 @@ const GLANCE: Duration = Duration::from_millis(400);
 /// Time between looks at the tree as a whole.
 const SURVEY: Duration = Duration::from_secs(1);
 /// Time between looks at limits of which the kernel tells nobody (pids in cgroup v1).
-const LIMITS: Duration = Duration::from_millis(50);
+const LIMITS: Duration = Duration::from_millis(80);
 /// For how long limits are looked at after the kernel told of one: cgroup v1 tells before it acts.
 const ALERT: Duration = Duration::from_secs(1);
 /// Time between the first and the second examination of an idle exec.
@@ -36,7 +36,7 @@ const EXAMINE_BUSY: Duration = Duration::from_secs(5);
 /// Examinations that an exec may have in a row, and how many a second it may have for long: one
 /// that falls idle again and again without a block must not cost much.
 const BUDGET: f64 = 12.0;
-const BUDGET_RATE: f64 = 0.4;
+const BUDGET_RATE: f64 = 0.1;
 /// Processor time between two glances that no idle program needs.
 const STIR: Duration = Duration::from_micros(500);
 
