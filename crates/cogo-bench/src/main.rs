@@ -7,6 +7,10 @@ mod flood;
 mod footprint;
 mod host;
 mod latency;
+mod block_cost;
+mod blocks;
+#[path = "../../../tests/blocks/harness.rs"]
+mod harness;
 mod measure;
 mod peers;
 mod schedule;
@@ -76,6 +80,23 @@ enum What {
         #[arg(long, default_value_t = 20_000)]
         rounds: u64,
     },
+    /// How well hangs are told from honest work, and how fast, over the corpus in `tests/blocks`.
+    Blocks {
+        /// Only programs whose name contains one of these.
+        filters: Vec<String>,
+        /// Programs that run at once.
+        #[arg(long, default_value_t = 8)]
+        at_once: usize,
+    },
+    /// Processor time that watching live execs costs.
+    BlockCost {
+        /// Execs that live at once.
+        #[arg(long, default_value_t = 50)]
+        execs: usize,
+        /// Seconds to watch.
+        #[arg(long, default_value_t = 30)]
+        seconds: u64,
+    },
     /// Writes times; what `latency` follows.
     #[command(hide = true)]
     Stamp,
@@ -116,6 +137,10 @@ fn main() -> anyhow::Result<()> {
             workers,
             rounds,
         } => schedule::run(tasks, workers, rounds),
+        What::BlockCost { execs, seconds } => {
+            block_cost::run(execs, std::time::Duration::from_secs(seconds))
+        }
+        What::Blocks { filters, at_once } => blocks::run(&filters, at_once),
         What::All { turns } => all(turns),
         What::Stamp => latency::stamp(),
     }

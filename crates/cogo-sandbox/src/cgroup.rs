@@ -31,6 +31,7 @@
 mod discover;
 mod event;
 mod file;
+mod gauge;
 mod group;
 mod kill;
 mod mounts;
@@ -48,6 +49,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use event::LimitEvent;
+pub use gauge::{Gauge, MemoryReading};
 pub use group::Cgroup;
 pub use kill::Killed;
 pub use mounts::Mounts;

@@ -17,6 +17,7 @@
 
 pub mod cgroup;
 pub mod control;
+pub mod evidence;
 pub mod exec_dir;
 mod init;
 pub mod landlock;

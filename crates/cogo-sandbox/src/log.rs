@@ -54,6 +54,7 @@ mod end;
 mod format;
 mod reader;
 mod segment;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -61,6 +62,7 @@ mod writer;
 pub use end::log_end;
 pub use format::PAYLOAD_MAX;
 pub use reader::LogReader;
+pub use tail::{LogTail, log_tail};
 pub use writer::{BYTES_MAX_MIN, LogOptions, LogWriter};
 
 /// Where a record's bytes came from.

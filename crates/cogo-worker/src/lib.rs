@@ -19,6 +19,7 @@
 //!
 //! Deliberately absent: queues and retries (a manager's), and reading arguments or environment.
 
+pub mod block;
 pub mod config;
 mod connection;
 pub mod convert;

@@ -14,7 +14,7 @@ use super::kill::{self, Killed, Method};
 use super::record::{CgroupRecord, DirectoryRecord};
 use super::{
     CPUS_MIN, CgroupError, CgroupEvents, CgroupLimits, CgroupUsage, Controller, GROUP_PREFIX,
-    LimitEvent, MEMORY_MIN, Need, PIDS_MIN, Place, Version, file, v1, v2,
+    Gauge, LimitEvent, MEMORY_MIN, Need, PIDS_MIN, Place, Version, file, v1, v2,
 };
 
 /// How long dropping a group may wait for its processes to die.
@@ -331,6 +331,12 @@ impl Cgroup {
         tells
             .then(|| LimitEvent::watch(&directory.path.join("pids.events")).ok())
             .flatten()
+    }
+
+    /// Opens the group's counters for many looks at a fast pace.
+    pub fn gauge(&self) -> Gauge {
+        let made = self.made();
+        Gauge::open(made.map(|found| (found.version, &*found.path, &*found.controllers)))
     }
 
     /// The processes in the group and its children, zombies left out, in ascending order.

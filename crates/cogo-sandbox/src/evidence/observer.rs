@@ -1,0 +1,376 @@
+//! Looks at one exec.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::call::{self, Arguments};
+use super::descriptor::{Descriptors, Surroundings};
+use super::socket::{Reach, Sockets};
+use super::thread::{self, Place, Schedule, Stat};
+use super::{
+    Bounded, Call, Glance, Memory, Output, Process, Sample, Target, Thread, Throttling, Wait,
+    proc_file,
+};
+use crate::cgroup::{Cgroup, Gauge, LimitEvent};
+use crate::exec_dir::{ExecDir, Running};
+use crate::log::log_tail;
+use crate::sandbox::PROXY_PORT;
+use crate::spec::{ExecSpec, Isolation, Network};
+
+/// Most threads that are looked at. A tree that is larger is not judged by its waits.
+const THREADS_MAX: usize = 1024;
+
+/// With fewer open descriptors than this, no limit worth the name is near.
+const DESCRIPTORS_NOTABLE: u64 = 16;
+
+/// Looks at one running exec. Holds a few descriptors of its control group.
+#[derive(Debug)]
+pub struct Observer {
+    command: i32,
+    init: i32,
+    supervisor: i32,
+    /// The terminal the exec was given, as a device number; 0 without one.
+    terminal: u64,
+    reach: Reach,
+    has_scratch: bool,
+    cgroup: Option<Cgroup>,
+    gauge: Gauge,
+    log_dir: PathBuf,
+}
+
+impl Observer {
+    /// Prepares to look at an exec.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the command has ended.
+    pub fn open(exec: &ExecDir, running: &Running, spec: &ExecSpec) -> io::Result<Self> {
+        let command = running.command_pid.ok_or(io::ErrorKind::NotFound)?;
+        let stat = Stat::read(command, command).ok_or(io::ErrorKind::NotFound)?;
+        let record = running.cgroup.as_ref();
+        let cgroup = record.and_then(|record| Cgroup::reopen(record).ok());
+        Ok(Self {
+            command,
+            init: stat.parent,
+            supervisor: running.supervisor_pid,
+            terminal: spec.pty.map_or(0, |_| device(stat.terminal)),
+            reach: reach(spec),
+            has_scratch: spec.isolation != Isolation::None,
+            gauge: cgroup.as_ref().map_or_else(Gauge::default, Cgroup::gauge),
+            cgroup,
+            log_dir: exec.log_dir(),
+        })
+    }
+
+    /// Descriptors that wake when a limit may have been hit. Where the kernel has no such event,
+    /// [`Self::glance`] tells of it.
+    pub fn limit_events(&self) -> Vec<LimitEvent> {
+        let events = |cgroup: &Cgroup| [cgroup.oom_event(), cgroup.pids_event()];
+        let events = self.cgroup.as_ref().map(events);
+        events.into_iter().flatten().flatten().collect()
+    }
+
+    /// Tells whether anything ran, and whether a limit was hit.
+    pub fn glance(&self) -> Glance {
+        Glance {
+            cpu: self.gauge.cpu(),
+            oom_kills: self.gauge.oom_kills(),
+            pids_refused: self.gauge.pids_refused(),
+        }
+    }
+
+    /// Processor time of the whole tree, where it is counted.
+    pub fn cpu(&self) -> Option<Duration> {
+        self.gauge.cpu()
+    }
+
+    /// Processes or threads refused at the pids limit, so far.
+    pub fn pids_refused(&self) -> u64 {
+        self.gauge.pids_refused()
+    }
+
+    /// Looks at the tree as a whole.
+    pub fn survey(&self) -> Sample {
+        let mut sample = Sample {
+            command: self.command,
+            init: self.init,
+            glance: self.glance(),
+            disk: self.disk(),
+            output: self.output(),
+            ..Sample::default()
+        };
+        self.read_group(&mut sample);
+        sample
+    }
+
+    /// Looks at every process and thread.
+    pub fn examine(&self) -> Sample {
+        let mut sample = self.survey();
+        sample.complete = true;
+        let pids = self.pids();
+        let sockets = Sockets::new(self.reach);
+        let mut surroundings =
+            Surroundings::new(self.supervisor, self.terminal, sockets, pids.clone());
+        let mut room = THREADS_MAX;
+        for pid in pids {
+            match self.process(pid, room, &mut surroundings) {
+                Some(process) => {
+                    room -= process.threads.len();
+                    sample.processes.push(process);
+                }
+                // It ended between the two looks.
+                None if room > 0 => {}
+                None => {
+                    sample.complete = false;
+                    break;
+                }
+            }
+        }
+        sample
+    }
+
+    fn read_group(&self, sample: &mut Sample) {
+        if let Some(memory) = self.gauge.memory() {
+            sample.memory = Memory {
+                held: memory.held,
+                limit: memory.limit,
+                major_faults: memory.major_faults,
+            };
+        }
+        if let Some((used, limit)) = self.gauge.pids() {
+            sample.pids = Bounded { used, limit };
+        }
+        let throttling = self.gauge.throttling();
+        sample.throttling =
+            throttling.map(|(periods, throttled)| Throttling { periods, throttled });
+    }
+
+    /// Processes of the exec, without the sandbox's process 1.
+    fn pids(&self) -> Vec<i32> {
+        let found = self.cgroup.as_ref().and_then(|cgroup| cgroup.pids().ok());
+        let mut pids = found.unwrap_or_else(|| descendants(self.init));
+        pids.retain(|pid| *pid != self.init);
+        pids
+    }
+
+    fn process(&self, pid: i32, room: usize, surroundings: &mut Surroundings) -> Option<Process> {
+        let mut tids = proc_file::numbers_in(&format!("/proc/{pid}/task")).ok()?;
+        tids.sort_unstable();
+        if tids.len() > room {
+            return None;
+        }
+        let mut process = Process {
+            pid,
+            ..Process::default()
+        };
+        let mut parent = None;
+        for tid in tids {
+            let Some(stat) = Stat::read(pid, tid) else {
+                continue;
+            };
+            process.faults += stat.minor_faults + stat.major_faults;
+            if tid == pid {
+                parent = Some(stat.parent);
+                process.name.clone_from(&stat.name);
+            }
+            process
+                .threads
+                .push(self.thread(pid, tid, &stat, surroundings));
+        }
+        process.parent = parent?;
+        name_owners(&mut process);
+        read_traffic(&mut process);
+        process.descriptors = descriptors(pid);
+        Some(process)
+    }
+
+    fn thread(&self, pid: i32, tid: i32, stat: &Stat, surroundings: &mut Surroundings) -> Thread {
+        // A kernel without scheduler statistics counts in ticks.
+        let schedule = thread::schedule(pid, tid).unwrap_or(Schedule {
+            cpu: Duration::from_millis(stat.ticks * 10),
+            queued: Duration::ZERO,
+            turns: 0,
+        });
+        let is_inside = {
+            let pids = surroundings.pids.clone();
+            move |pid: i32| pids.contains(&pid)
+        };
+        let mut descriptors = Descriptors {
+            pid,
+            terminal: device(stat.terminal),
+            is_inside: &is_inside,
+            surroundings,
+        };
+        let wait = match stat.state {
+            'R' => Wait::default(),
+            'Z' | 'X' => alone(Call::Zombie),
+            'T' | 't' => self.stopped(stat),
+            state => asleep(pid, tid, state, &mut descriptors),
+        };
+        let kernel_function = match wait.call {
+            Call::Running | Call::Zombie => String::new(),
+            _ => thread::kernel_function(pid, tid),
+        };
+        Thread {
+            tid,
+            cpu: schedule.cpu,
+            queued: schedule.queued,
+            turns: schedule.turns,
+            wait,
+            kernel_function,
+        }
+    }
+
+    /// A terminal stops who reads from it in the background.
+    fn stopped(&self, stat: &Stat) -> Wait {
+        let on_terminal = self.terminal != 0 && device(stat.terminal) == self.terminal;
+        let in_background = stat.group != stat.terminal_group;
+        let input = Target::Input {
+            descriptor: 0,
+            terminal: true,
+        };
+        Wait {
+            on: if on_terminal && in_background {
+                vec![input]
+            } else {
+                Vec::new()
+            },
+            ..alone(Call::Stopped)
+        }
+    }
+
+    /// The private disk: every private place of the sandbox is a part of it.
+    fn disk(&self) -> Option<Bounded> {
+        if !self.has_scratch {
+            return None;
+        }
+        let found = rustix::fs::statfs(format!("/proc/{}/root/tmp", self.init)).ok()?;
+        let block = found.f_bsize as u64;
+        let free = if found.f_ffree == 0 {
+            0
+        } else {
+            found.f_bavail
+        };
+        Some(Bounded {
+            used: found.f_blocks.saturating_sub(free) * block,
+            limit: Some(found.f_blocks * block),
+        })
+    }
+
+    fn output(&self) -> Output {
+        log_tail(&self.log_dir).map_or_else(
+            |_| Output::default(),
+            |tail| Output {
+                position: tail.position,
+                mid_line: tail.mid_line,
+            },
+        )
+    }
+}
+
+fn reach(spec: &ExecSpec) -> Reach {
+    match (&spec.network, spec.isolation) {
+        (_, Isolation::None) | (Network::Host, _) => Reach::Host,
+        (Network::Allow(_), _) => Reach::OwnWithProxy(PROXY_PORT),
+        (Network::None, _) => Reach::Own,
+    }
+}
+
+/// `stat` writes device numbers in the kernel's own order.
+fn device(number: u64) -> u64 {
+    let major = (number >> 8) & 0xfff;
+    let minor = (number & 0xff) | ((number >> 12) & 0xf_ff00);
+    libc::makedev(major as u32, minor as u32)
+}
+
+fn alone(call: Call) -> Wait {
+    Wait {
+        call,
+        ..Wait::default()
+    }
+}
+
+fn asleep(pid: i32, tid: i32, state: char, descriptors: &mut Descriptors<'_>) -> Wait {
+    match (thread::place(pid, tid), state) {
+        (Place::Running, _) => Wait::default(),
+        // A fork that waits for its child cannot be interrupted either.
+        (Place::In(arguments), 'D') if !makes_process(arguments) => alone(Call::Disk),
+        (Place::In(arguments), _) => call::wait(arguments, tid, descriptors),
+        (Place::Outside, _) | (Place::Hidden, 'D') => alone(Call::Disk),
+        (Place::Hidden, _) => alone(Call::Hidden),
+    }
+}
+
+fn makes_process(arguments: Arguments) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    if arguments.number == libc::SYS_vfork {
+        return true;
+    }
+    matches!(arguments.number, libc::SYS_clone | libc::SYS_clone3)
+}
+
+/// A mutex knows its owner by the thread id inside the sandbox; here ids are the host's.
+fn name_owners(process: &mut Process) {
+    let has_owner =
+        |thread: &Thread| matches!(thread.wait.call, Call::Futex { owner: Some(_), .. });
+    if !process.threads.iter().any(has_owner) {
+        return;
+    }
+    let ids: Vec<(i32, i32)> = process
+        .threads
+        .iter()
+        .filter_map(|thread| Some((thread::id_inside(process.pid, thread.tid)?, thread.tid)))
+        .collect();
+    for thread in &mut process.threads {
+        if let Call::Futex { owner, .. } = &mut thread.wait.call {
+            let found = ids.iter().find(|(inside, _)| Some(*inside) == *owner);
+            *owner = found.map(|(_, outside)| *outside);
+        }
+    }
+}
+
+fn read_traffic(process: &mut Process) {
+    let Ok(text) = proc_file::read(&format!("/proc/{}/io", process.pid)) else {
+        return;
+    };
+    let number = |key| {
+        let value = proc_file::value(&text, key);
+        value.and_then(|value| value.parse().ok()).unwrap_or(0)
+    };
+    process.bytes_read = number("rchar");
+    process.bytes_written = number("wchar");
+    process.read_calls = number("syscr");
+    process.write_calls = number("syscw");
+}
+
+/// Since Linux 6.2 the size of the directory is the number of descriptors.
+fn descriptors(pid: i32) -> Bounded {
+    let used = std::fs::metadata(format!("/proc/{pid}/fd")).map_or(0, |found| found.len());
+    if used < DESCRIPTORS_NOTABLE {
+        return Bounded { used, limit: None };
+    }
+    let limits = proc_file::read(&format!("/proc/{pid}/limits")).unwrap_or_default();
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"));
+    let limit = line.and_then(|rest| rest.split_ascii_whitespace().next()?.parse().ok());
+    Bounded { used, limit }
+}
+
+fn descendants(root: i32) -> Vec<i32> {
+    let mut all = Vec::new();
+    let mut unvisited = vec![root];
+    while let Some(pid) = unvisited.pop() {
+        let tids = proc_file::numbers_in(&format!("/proc/{pid}/task")).unwrap_or_default();
+        for tid in tids {
+            let list = proc_file::read(&format!("/proc/{pid}/task/{tid}/children"));
+            let list = list.unwrap_or_default();
+            let children = list.split_whitespace().filter_map(|pid| pid.parse().ok());
+            let children: Vec<i32> = children.collect();
+            all.extend_from_slice(&children);
+            unvisited.extend(children);
+        }
+    }
+    all
+}

@@ -1,0 +1,68 @@
+//! Says within seconds why an exec hangs, from what the kernel shows of it.
+//!
+//! ```text
+//! Observer (cogo-sandbox) ──samples──▶ Judge ──Block──▶ policy ──▶ who is told, what is ended
+//!                      ▲                 │
+//!                      └──── Watch ◀─────┘   one per exec: when to look, and how closely
+//!                              ▲
+//!                           Watcher          one thread for all of a worker's execs
+//! ```
+//!
+//! The [`Judge`] is a state machine over samples without a clock and without I/O. Its rules are in
+//! `rules/`, each with its reason in kernel terms. They know system calls, descriptors, counters
+//! and who could wake whom; no rule knows the name of a program.
+//!
+//! An accusation needs proof that nothing inside can go on, or a set time. Where the kernel does
+//! not tell, the judge is silent.
+
+mod judge;
+mod life;
+mod policy;
+mod rules;
+mod thresholds;
+mod trace;
+mod watch;
+mod watcher;
+mod words;
+
+use std::time::Duration;
+
+use cogo_protocol::block::{BlockInfo, BlockReason, ResourceUsage};
+use cogo_protocol::task::TaskId;
+use cogo_protocol::worker::WorkerId;
+
+pub use judge::{Capacity, Input, Judge};
+pub use policy::{Reaction, reaction};
+pub use thresholds::Thresholds;
+pub use watch::{Watch, WatchOptions};
+pub use watcher::{Blocked, Watcher};
+
+/// An exec that hangs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Block {
+    /// Why.
+    pub reason: BlockReason,
+    /// For how long.
+    pub duration: Duration,
+    /// What it uses meanwhile.
+    pub usage: ResourceUsage,
+    /// Whether there is a strategy that may help.
+    pub recoverable: bool,
+    /// What the kernel shows of it, one fact each, the most telling one first.
+    pub evidence: Vec<String>,
+}
+
+impl Block {
+    /// The block as it is told to others.
+    pub fn info(&self, task_id: TaskId, worker_id: WorkerId) -> BlockInfo {
+        BlockInfo {
+            task_id,
+            worker_id,
+            reason: self.reason,
+            duration: u64::try_from(self.duration.as_millis()).unwrap_or(u64::MAX),
+            resource_usage: self.usage,
+            recoverable: self.recoverable,
+            evidence: self.evidence.clone(),
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Judges one exec by what was seen of it.
+
+use std::time::{Duration, Instant};
+
+use cogo_protocol::block::ResourceUsage;
+use cogo_sandbox::evidence::Sample;
+
+use super::policy::is_recoverable;
+use super::rules::{self, Finding};
+use super::trace::Trace;
+use super::{Block, Thresholds};
+
+/// What is known of an exec's input beside what the kernel shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Input {
+    /// When somebody last sent some.
+    pub sent_at: Option<Instant>,
+    /// The exec is there to be talked to, such as a shell that was asked for: waiting for input
+    /// is what it is for.
+    pub expected: bool,
+}
+
+/// What percentages are relative to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Capacity {
+    /// Processors the exec may use.
+    pub cpus: f64,
+    /// Memory it may use, in bytes.
+    pub memory: u64,
+}
+
+/// Judges one exec.
+///
+/// ```text
+/// getting on ──a rule speaks──▶ blocked ──no rule speaks──▶ getting on
+/// ```
+///
+/// Limits that were hit are events: they are told once, and nothing takes them back.
+#[derive(Debug)]
+pub struct Judge {
+    thresholds: Thresholds,
+    capacity: Capacity,
+    trace: Trace,
+    events: Events,
+    standing: Option<Block>,
+}
+
+/// Events that were told already.
+#[derive(Clone, Copy, Debug, Default)]
+struct Events {
+    oom_kills: u64,
+    pids_refused: u64,
+}
+
+impl Judge {
+    /// A judge for an exec that started at that instant.
+    pub fn new(thresholds: Thresholds, capacity: Capacity, started_at: Instant) -> Self {
+        Self {
+            thresholds,
+            capacity,
+            trace: Trace::new(started_at),
+            events: Events::default(),
+            standing: None,
+        }
+    }
+
+    /// The block that holds now.
+    pub fn standing(&self) -> Option<&Block> {
+        self.standing.as_ref()
+    }
+
+    /// Takes a sample in. Tells a block when it begins, or when its reason changes.
+    pub fn observe(&mut self, sample: &Sample, input: Input, now: Instant) -> Option<Block> {
+        self.trace.add(sample, &self.thresholds, now);
+        if let Some(finding) = self.new_event(sample) {
+            return Some(self.block(finding, sample, now));
+        }
+        let view = rules::View {
+            sample,
+            trace: &self.trace,
+            thresholds: &self.thresholds,
+            input,
+            now,
+        };
+        let finding = rules::judge(&view);
+        // A survey sees no threads, so it cannot take back what was seen of them.
+        if finding.is_none() && !sample.complete {
+            return None;
+        }
+        let block = finding.map(|finding| self.block(finding, sample, now));
+        let before = std::mem::replace(&mut self.standing, block);
+        let reason = |block: &Option<Block>| block.as_ref().map(|block| block.reason);
+        if reason(&before) == reason(&self.standing) {
+            return None;
+        }
+        self.standing.clone()
+    }
+
+    fn new_event(&mut self, sample: &Sample) -> Option<Finding> {
+        let glance = sample.glance;
+        let is_new = |seen: &mut u64, count: u64| std::mem::replace(seen, count) == 0 && count > 0;
+        if is_new(&mut self.events.oom_kills, glance.oom_kills) {
+            return Some(rules::oom(sample));
+        }
+        if is_new(&mut self.events.pids_refused, glance.pids_refused) {
+            return Some(rules::pids(sample));
+        }
+        None
+    }
+
+    fn block(&self, finding: Finding, sample: &Sample, now: Instant) -> Block {
+        let since = finding.since.unwrap_or(now);
+        Block {
+            reason: finding.reason,
+            duration: now.saturating_duration_since(since),
+            usage: self.usage(sample),
+            recoverable: is_recoverable(finding.reason),
+            evidence: finding.evidence,
+        }
+    }
+
+    fn usage(&self, sample: &Sample) -> ResourceUsage {
+        let percent = |part: f64, whole: f64| (100.0 * part / whole.max(1e-9)).clamp(0.0, 100.0);
+        let disk = sample.disk.and_then(|disk| Some((disk.used, disk.limit?)));
+        ResourceUsage {
+            cpu: percent(self.trace.cpu_share, self.capacity.cpus),
+            memory: percent(sample.memory.held as f64, self.capacity.memory as f64),
+            disk: disk.map_or(0.0, |(used, limit)| percent(used as f64, limit as f64)),
+        }
+    }
+
+    /// How long the exec has been running.
+    pub(super) fn run_time(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.trace.started_at)
+    }
+
+    /// Whether a block holds.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.standing.is_some()
+    }
+
+    /// Whether a block may be near: nothing inside can go on, or the exec fell quiet just now.
+    pub(super) fn is_close(&self, now: Instant) -> bool {
+        const JUST_NOW: Duration = Duration::from_secs(4);
+        let quiet = self.trace.quiet;
+        let just_now = quiet.is_some_and(|since| now.saturating_duration_since(since) < JUST_NOW);
+        self.trace.still.is_some() || just_now
+    }
+}
+
+#[cfg(test)]
+mod tests;

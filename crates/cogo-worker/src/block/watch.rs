@@ -1,0 +1,311 @@
+//! When to look at an exec, and how closely.
+//!
+//! An exec that uses the processor is only glanced at. One that falls idle is examined at once,
+//! then less and less often as long as it has a reason to be idle, and at once again when it did
+//! something in between.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use cogo_sandbox::cgroup::LimitEvent;
+use cogo_sandbox::evidence::{Glance, Observer, Sample};
+use cogo_sandbox::exec_dir::{ExecDir, Running};
+use cogo_sandbox::spec::ExecSpec;
+use rustix::event::PollFlags;
+use rustix::time::{ClockId, clock_gettime};
+
+use super::{Block, Capacity, Input, Judge, Thresholds};
+
+/// Time between glances at processor time.
+const GLANCE: Duration = Duration::from_millis(400);
+/// Time between looks at the tree as a whole.
+const SURVEY: Duration = Duration::from_secs(1);
+/// Time between looks at limits of which the kernel tells nobody (pids in cgroup v1).
+const LIMITS: Duration = Duration::from_millis(80);
+/// For how long limits are looked at after the kernel told of one: cgroup v1 tells before it acts.
+const ALERT: Duration = Duration::from_secs(1);
+/// Time between the first and the second examination of an idle exec.
+const EXAMINE_MIN: Duration = Duration::from_millis(400);
+/// Time between examinations of an exec with a good reason to be idle.
+const EXAMINE_MAX: Duration = Duration::from_secs(10);
+/// As above, where no control group tells that something ran in between.
+const EXAMINE_UNCOUNTED: Duration = Duration::from_secs(2);
+/// Time between examinations of an exec that uses the processor.
+const EXAMINE_BUSY: Duration = Duration::from_secs(5);
+/// Examinations that an exec may have in a row, and how many a second it may have for long: one
+/// that falls idle again and again without a block must not cost much.
+const BUDGET: f64 = 12.0;
+const BUDGET_RATE: f64 = 0.1;
+/// Processor time between two glances that no idle program needs.
+const STIR: Duration = Duration::from_micros(500);
+
+/// How an exec is to be watched.
+#[derive(Clone, Debug, Default)]
+pub struct WatchOptions {
+    /// How long something has to last before it is called a block.
+    pub thresholds: Thresholds,
+    /// Waiting for input is what the exec is for.
+    pub input_expected: bool,
+}
+
+/// Watches one exec. Whoever owns it calls [`Self::tick`] when it is due.
+#[derive(Debug)]
+pub struct Watch {
+    observer: Observer,
+    judge: Judge,
+    events: Vec<LimitEvent>,
+    input: Input,
+    idle: f64,
+    /// Whether limits have to be looked at because nobody tells of them.
+    polls_limits: bool,
+    /// Until when they are looked at because of an event.
+    alert_until: Option<Instant>,
+    seen: Glance,
+    glanced: Option<(Instant, Duration)>,
+    /// Processor time at the last survey.
+    surveyed: Option<Duration>,
+    /// What an idle program uses between two glances.
+    background: Duration,
+    interval: Duration,
+    budget: f64,
+    budgeted_at: Instant,
+    due: Due,
+}
+
+/// When each look is due next.
+#[derive(Clone, Copy, Debug)]
+struct Due {
+    limits: Instant,
+    glance: Instant,
+    survey: Instant,
+    examine: Instant,
+}
+
+impl Watch {
+    /// Begins to watch a running exec.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the command has ended.
+    pub fn open(
+        exec: &ExecDir,
+        running: &Running,
+        spec: &ExecSpec,
+        options: WatchOptions,
+        now: Instant,
+    ) -> io::Result<Self> {
+        let observer = Observer::open(exec, running, spec)?;
+        let events = observer.limit_events();
+        let started_at = now.checked_sub(age(running)).unwrap_or(now);
+        Ok(Self {
+            idle: options.thresholds.idle,
+            judge: Judge::new(options.thresholds, capacity(spec), started_at),
+            // Memory and pids each have an event, where the kernel has both.
+            polls_limits: spec.limits.pids.is_some() && events.len() < 2,
+            alert_until: None,
+            events,
+            observer,
+            input: Input {
+                sent_at: None,
+                expected: options.input_expected,
+            },
+            seen: Glance::default(),
+            glanced: None,
+            surveyed: None,
+            background: Duration::ZERO,
+            interval: EXAMINE_MIN,
+            budget: BUDGET,
+            budgeted_at: now,
+            due: Due {
+                limits: now,
+                glance: now,
+                survey: now + SURVEY,
+                examine: now,
+            },
+        })
+    }
+
+    /// Descriptors to wait for beside the time, and what to poll them for.
+    pub fn events(&self) -> impl Iterator<Item = (BorrowedFd<'_>, PollFlags)> {
+        self.events
+            .iter()
+            .map(|event| (event.as_fd(), event.poll_flags()))
+    }
+
+    /// When [`Self::tick`] is due.
+    pub fn next_due(&self) -> Instant {
+        let Due {
+            limits,
+            glance,
+            survey,
+            ..
+        } = self.due;
+        let looks = glance.min(survey);
+        if self.polls_limits || self.alert_until.is_some() {
+            looks.min(limits)
+        } else {
+            looks
+        }
+    }
+
+    /// Notes that somebody sent input to the exec.
+    pub fn input_sent(&mut self, now: Instant) {
+        self.input.sent_at = Some(now);
+        self.due.examine = now;
+    }
+
+    /// The block that holds now.
+    pub fn standing(&self) -> Option<&Block> {
+        self.judge.standing()
+    }
+
+    /// Does what is due. Tells a block when it begins.
+    pub fn tick(&mut self, now: Instant) -> Option<Block> {
+        if now >= self.due.limits {
+            self.due.limits = now + until_next(LIMITS);
+            self.alert_until = self.alert_until.filter(|until| now < *until);
+            if let Some(block) = self.look_at_limits(now) {
+                return Some(block);
+            }
+        }
+        if now >= self.due.glance {
+            self.due.glance = now + GLANCE;
+            let is_idle = self.glance(now);
+            if now >= self.due.examine {
+                return self.examine(is_idle, now);
+            }
+        }
+        if now >= self.due.survey {
+            self.due.survey = now + SURVEY;
+            // Nothing changes in a tree of which nothing ran.
+            let cpu = self.glanced.map(|(_, cpu)| cpu);
+            if cpu.is_some() && std::mem::replace(&mut self.surveyed, cpu) == cpu {
+                return None;
+            }
+            return self.observe(&self.observer.survey(), now);
+        }
+        None
+    }
+
+    /// Hears that a limit may have been hit.
+    pub fn wake(&mut self, now: Instant) -> Option<Block> {
+        // An event whose group is gone cannot be made to wait, and would wake for ever.
+        self.events.retain(|event| event.acknowledge().is_ok());
+        self.alert_until = Some(now + ALERT);
+        self.look_at_limits(now)
+    }
+
+    /// Looks closely now, whatever is due.
+    pub fn examine_now(&mut self, now: Instant) -> Option<Block> {
+        self.observe(&self.observer.examine(), now)
+    }
+
+    /// Looks whether a limit was hit: cheaply where only forks can have been refused.
+    fn look_at_limits(&mut self, now: Instant) -> Option<Block> {
+        let oom_kills = self.alert_until.map(|_| self.observer.glance().oom_kills);
+        let is_new = self.observer.pids_refused() > self.seen.pids_refused
+            || oom_kills.is_some_and(|oom_kills| oom_kills > self.seen.oom_kills);
+        if !is_new {
+            return None;
+        }
+        self.observe(&self.observer.survey(), now)
+    }
+
+    /// Whether the exec has been idle since the last glance. One that stirred is examined soon.
+    fn glance(&mut self, now: Instant) -> bool {
+        let Some(cpu) = self.observer.cpu() else {
+            return true;
+        };
+        let Some((at, before)) = self.glanced.replace((now, cpu)) else {
+            self.due.examine = now + EXAMINE_MIN;
+            return false;
+        };
+        let used = cpu.saturating_sub(before);
+        let is_idle = used.as_secs_f64() < (now - at).as_secs_f64() * self.idle;
+        if used > self.background * 2 + STIR {
+            self.interval = EXAMINE_MIN;
+            self.due.examine = self
+                .due
+                .examine
+                .min(now + if is_idle { Duration::ZERO } else { GLANCE });
+        }
+        if is_idle {
+            self.background = (self.background * 3 + used) / 4;
+        }
+        is_idle
+    }
+
+    fn examine(&mut self, is_idle: bool, now: Instant) -> Option<Block> {
+        if !is_idle && self.judge.run_time(now) < EXAMINE_BUSY {
+            self.due.examine = now + GLANCE;
+            return None;
+        }
+        if !self.spend(now) {
+            self.due.examine = now + GLANCE;
+            return None;
+        }
+        let block = self.observe(&self.observer.examine(), now);
+        self.due.survey = now + SURVEY;
+        let longest = if self.glanced.is_some() {
+            EXAMINE_MAX
+        } else {
+            EXAMINE_UNCOUNTED
+        };
+        let interval = match (is_idle, self.judge.is_blocked() || self.judge.is_close(now)) {
+            (false, _) => EXAMINE_BUSY,
+            (true, true) => EXAMINE_MIN,
+            (true, false) => self.interval,
+        };
+        if interval == self.interval {
+            self.interval = (self.interval * 2).min(longest);
+        }
+        self.due.examine = now + interval;
+        block
+    }
+
+    /// Takes one examination from the budget, if there is one.
+    fn spend(&mut self, now: Instant) -> bool {
+        let earned = (now - self.budgeted_at).as_secs_f64() * BUDGET_RATE;
+        self.budgeted_at = now;
+        self.budget = (self.budget + earned).min(BUDGET);
+        let can_pay = self.budget >= 1.0;
+        if can_pay {
+            self.budget -= 1.0;
+        }
+        can_pay
+    }
+
+    fn observe(&mut self, sample: &Sample, now: Instant) -> Option<Block> {
+        self.seen = sample.glance;
+        self.judge.observe(sample, self.input, now)
+    }
+}
+
+/// Time to the next of moments that far apart, the same for all execs: one wake-up serves them all.
+fn until_next(period: Duration) -> Duration {
+    let now = clock_gettime(ClockId::Monotonic);
+    let now = Duration::new(now.tv_sec as u64, now.tv_nsec as u32).as_nanos();
+    let passed = Duration::from_nanos((now % period.as_nanos()) as u64);
+    period.saturating_sub(passed)
+}
+
+/// How long an exec has been running.
+fn age(running: &Running) -> Duration {
+    let started_at = UNIX_EPOCH + Duration::from_millis(running.started_at_ms);
+    SystemTime::now()
+        .duration_since(started_at)
+        .unwrap_or_default()
+}
+
+fn capacity(spec: &ExecSpec) -> Capacity {
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from) as f64;
+    let host = rustix::system::sysinfo();
+    Capacity {
+        cpus: spec.limits.cpus.unwrap_or(cpus).min(cpus),
+        memory: spec
+            .limits
+            .memory
+            .unwrap_or(host.totalram * u64::from(host.mem_unit)),
+    }
+}

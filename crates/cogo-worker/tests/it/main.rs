@@ -1,0 +1,3 @@
+//! A worker's parts with real execs.
+
+mod blocks;

@@ -1,0 +1,5 @@
+def compute(x):
+    open("blocking", "w").close()
+    breakpoint()
+    return x + 1
+print(compute(41))

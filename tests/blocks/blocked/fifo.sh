@@ -1,0 +1,4 @@
+# Nobody opens the other end of a named pipe.
+mkfifo channel
+: > blocking
+cat channel

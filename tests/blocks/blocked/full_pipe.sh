@@ -1,0 +1,3 @@
+# Nobody reads what is written.
+: > blocking
+yes | sleep 1000

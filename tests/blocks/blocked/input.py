@@ -1,0 +1,3 @@
+open("blocking", "w").close()
+name = input("Name: ")
+print("hello", name)

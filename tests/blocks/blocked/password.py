@@ -1,0 +1,3 @@
+import getpass
+open("blocking", "w").close()
+getpass.getpass("Password: ")

@@ -1,0 +1,2 @@
+: > blocking
+cat | tr a-z A-Z | sort

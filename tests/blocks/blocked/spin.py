@@ -1,0 +1,4 @@
+open("blocking", "w").close()
+done = False
+while not done:
+    pass

@@ -1,0 +1,2 @@
+: > blocking
+while :; do :; done

@@ -1,0 +1,3 @@
+# Watches a log that nobody writes to.
+: > log
+tail -f log

@@ -1,0 +1,3 @@
+# An interpreter that was asked for.
+import code
+code.interact(banner="", exitmsg="")

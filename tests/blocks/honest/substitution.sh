@@ -1,0 +1,2 @@
+answer=$(sleep 15; echo 42)
+echo "$answer"
