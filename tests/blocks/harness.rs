@@ -374,7 +374,7 @@ impl Bench<'_> {
                 if last.is_none() && !program.is_blocked {
                     expect_success(&end)?;
                 }
-                let last = last.or_else(|| Some((verdict(id, end)?, SystemTime::now())));
+                let last = last.or_else(|| Some((verdict(id, &end)?, SystemTime::now())));
                 return Ok(last.map(|(blocked, at)| (blocked, at, event)));
             }
         }
@@ -398,7 +398,7 @@ fn expect_success(end: &Verdict) -> Result<(), String> {
 }
 
 /// A program that dies of a limit is no hang: its verdict names the limit at once.
-fn verdict(id: &str, verdict: Verdict) -> Option<Blocked> {
+fn verdict(id: &str, verdict: &Verdict) -> Option<Blocked> {
     let reason = match verdict.outcome {
         ExecOutcome::OutOfMemory { .. } => BlockReason::MemoryExhausted,
         ExecOutcome::PidsExhausted { .. } => BlockReason::PidsExhausted,
@@ -446,7 +446,7 @@ fn tool(command: &[&str]) -> Result<(), String> {
 }
 
 /// A reason's name on the wire.
-pub(crate) fn name(reason: &BlockReason) -> String {
+pub(crate) fn name(reason: BlockReason) -> String {
     format!("{reason:?}")
 }
 

@@ -1,16 +1,14 @@
 //! What watching costs: processor time of the watcher's thread beside live execs.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use cogo_sandbox::control::{ControlClient, Request};
-use cogo_sandbox::exec_dir::StateDir;
 use cogo_sandbox::spec::Limits;
 use cogo_sandbox::start::{Launcher, Start, Started, start};
 use cogo_worker::block::{Watch, WatchOptions, Watcher};
 
-use crate::start::spec;
+use crate::host::Place;
 
 /// What live execs do: sleep, serve, poll, keep many threads with timers, use the processor.
 const KINDS: [&str; 5] = [
@@ -26,20 +24,19 @@ const SETTLED: Duration = Duration::from_secs(30);
 
 /// Watches that many execs for that long.
 pub(crate) fn run(execs: usize, time: Duration) -> anyhow::Result<()> {
-    let folder = tempfile::tempdir()?;
-    let state = StateDir::open(&folder.path().join("state"))?;
+    let place = Place::on_disk()?;
     let watcher = Watcher::start(|blocked| println!("said: {blocked:?}"))?;
     let mut started = Vec::new();
     for index in 0..execs {
-        started.push(begin(&state, folder.path(), index, &watcher)?);
+        started.push(watched(&place, index, &watcher)?);
     }
     // A new exec is looked at closely for a while; what is measured is the cost of living.
-    let begin = watcher_time()?;
+    let at_first = watcher_time()?;
     std::thread::sleep(SETTLED);
     let before = watcher_time()?;
     println!(
         "{execs} new execs for {SETTLED:?}: {:?} of processor time",
-        before - begin
+        before - at_first
     );
     let begun = Instant::now();
     std::thread::sleep(time);
@@ -57,24 +54,19 @@ pub(crate) fn run(execs: usize, time: Duration) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn begin(
-    state: &StateDir,
-    folder: &Path,
-    index: usize,
-    watcher: &Watcher,
-) -> anyhow::Result<Started> {
-    let workspace = folder.join(format!("workspace-{index}"));
-    std::fs::create_dir(&workspace)?;
-    let mut spec = spec(workspace);
-    let script = KINDS[index % KINDS.len()].to_owned();
-    spec.argv = vec!["sh".to_owned(), "-c".to_owned(), script];
+/// An exec with somebody who watches it.
+fn watched(place: &Place, index: usize, watcher: &Watcher) -> anyhow::Result<Started> {
+    let mut spec = place.spec(&["sh", "-c", KINDS[index % KINDS.len()]]);
+    spec.workspace.path = place.path().join(format!("workspace-{index}"));
+    std::fs::create_dir(&spec.workspace.path)?;
     spec.limits = Limits {
         pids: Some(200),
         memory: Some(1 << 30),
         ..Limits::default()
     };
     let id = format!("cost-{}-{index}", std::process::id());
-    let Start::Running(started) = start(&Launcher::default(), state, &id, &spec, &[])? else {
+    let started = start(&Launcher::default(), &place.state, &id, &spec, &[])?;
+    let Start::Running(started) = started else {
         bail!("not started");
     };
     let options = WatchOptions::default();

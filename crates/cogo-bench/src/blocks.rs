@@ -51,7 +51,7 @@ fn print(outcome: &Outcome, with_evidence: bool) {
         |found| {
             format!(
                 "{} after {}",
-                harness::name(&found.reason),
+                harness::name(found.reason),
                 time(found.after)
             )
         },
@@ -71,10 +71,7 @@ fn print(outcome: &Outcome, with_evidence: bool) {
 fn print_matrix(outcomes: &[Outcome]) {
     let said = |outcome: &Outcome| {
         let found = outcome.found.as_ref();
-        found.map_or_else(
-            || "nothing".to_owned(),
-            |found| harness::name(&found.reason),
-        )
+        found.map_or_else(|| "nothing".to_owned(), |found| harness::name(found.reason))
     };
     let labels: BTreeSet<String> = outcomes
         .iter()
@@ -123,7 +120,7 @@ fn print_reasons(outcomes: &[Outcome]) {
         let said = outcomes.iter().filter(|outcome| {
             let found = outcome.found.as_ref();
             // Where several names are right, the first stands for them.
-            found.is_some_and(|found| harness::name(&found.reason) == *label)
+            found.is_some_and(|found| harness::name(found.reason) == *label)
                 || (outcome.is_right()
                     && outcome.found.is_some()
                     && outcome.program.label() == *label)

@@ -3,14 +3,14 @@
 //! Every contender takes its turn in every round, so that whatever else the machine does
 //! happens to all of them. Figures are minimum, median and 99th percentile.
 
-mod flood;
-mod footprint;
-mod host;
-mod latency;
 mod block_cost;
 mod blocks;
+mod flood;
+mod footprint;
 #[path = "../../../tests/blocks/harness.rs"]
 mod harness;
+mod host;
+mod latency;
 mod measure;
 mod peers;
 mod schedule;

@@ -198,6 +198,7 @@ impl House {
             timestamp: 0,
             status: WorkerStatus::Busy,
             health: Health::default(),
+            draining: false,
             current_task: None,
             tasks: Vec::new(),
         }));

@@ -209,6 +209,7 @@ fn task(number: u64) -> anyhow::Result<TaskRecord> {
         started_at_ms: Some(number),
         ended_at_ms: None,
         result: None,
+        end: None,
         log_end: None,
     };
     Ok(TaskRecord {

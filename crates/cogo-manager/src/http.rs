@@ -1,7 +1,7 @@
 //! The doors for clients: HTTP and WebSocket under `/api/sandbox`.
 //!
 //! One file per subject. A request passes [`doors`] first, which finds out who asks; each route
-//! says which scope it needs, and its description beside it becomes the OpenAPI document.
+//! says which scope it needs, and its description beside it becomes the `OpenAPI` document.
 
 mod bridge;
 mod doors;

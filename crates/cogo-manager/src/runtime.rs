@@ -221,8 +221,8 @@ impl Owner {
                 Event::Due => Input::Tick,
                 Event::Stop => return,
             };
-            let step = self.coordinator.handle(input, self.clock.now());
-            self.follow(step).await;
+            let next = self.coordinator.handle(input, self.clock.now());
+            self.follow(next).await;
         }
     }
 

@@ -1,4 +1,4 @@
-//! WebSockets for clients: the manager speaks as if it were one worker.
+//! `WebSockets` for clients: the manager speaks as if it were one worker.
 //!
 //! `/connect` takes all messages of a worker's clients, so that what was written for a worker
 //! drives a manager unchanged; `/tasks/{id}/stream` is the same for one task. Output comes from

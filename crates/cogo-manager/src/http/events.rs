@@ -138,13 +138,12 @@ impl Feed {
         // First the live ones, so that none falls between.
         let live = api.events.listen();
         let store = Arc::clone(&api.store);
-        let last = match after {
-            Some(after) => after,
-            None => {
-                let store = Arc::clone(&store);
-                let reading = tokio::task::spawn_blocking(move || store.event_last());
-                reading.await.unwrap_or(Err(StoreError::Poisoned))?
-            }
+        let last = if let Some(after) = after {
+            after
+        } else {
+            let store = Arc::clone(&store);
+            let reading = tokio::task::spawn_blocking(move || store.event_last());
+            reading.await.unwrap_or(Err(StoreError::Poisoned))?
         };
         Ok(Self {
             store,

@@ -23,11 +23,13 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let result = Json::<T>::from_request(request, state).await;
-        result.map(|Json(body)| Self(body)).map_err(bad_body)
+        result
+            .map(|Json(body)| Self(body))
+            .map_err(|rejection| bad_body(&rejection))
     }
 }
 
-fn bad_body(rejection: JsonRejection) -> Problem {
+fn bad_body(rejection: &JsonRejection) -> Problem {
     let text = rejection.body_text();
     match rejection.status() {
         StatusCode::UNSUPPORTED_MEDIA_TYPE => {
@@ -39,7 +41,7 @@ fn bad_body(rejection: JsonRejection) -> Problem {
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_request", text)
         }
         status if status.is_client_error() => Problem::new(status, "bad_body", text),
-        _ => Problem::internal("failed to read the body", &rejection),
+        _ => Problem::internal("failed to read the body", rejection),
     }
 }
 

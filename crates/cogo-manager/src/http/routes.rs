@@ -1,4 +1,4 @@
-//! Routes together with their description, so that the OpenAPI document cannot drift from them.
+//! Routes together with their description, so that the `OpenAPI` document cannot drift from them.
 
 use std::sync::Arc;
 
@@ -42,13 +42,16 @@ pub(super) struct Routes {
     paths: Map<String, Value>,
 }
 
+/// Adds to what the document says of a route.
+type Describe = Box<dyn Fn(&mut Map<String, Value>, &mut SchemaGenerator)>;
+
 /// What is said of one route.
 pub(super) struct Operation {
     method: Method,
     path: &'static str,
     summary: &'static str,
     access: Access,
-    describe: Vec<Box<dyn Fn(&mut Map<String, Value>, &mut SchemaGenerator)>>,
+    describe: Vec<Describe>,
 }
 
 impl Operation {
@@ -231,6 +234,10 @@ impl Routes {
     }
 
     /// Adds a route under the prefix.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "an operation is made where its route is added, and for that alone"
+    )]
     pub(super) fn add<H, T>(mut self, operation: Operation, handler: H) -> Self
     where
         H: Handler<T, Arc<Api>>,
@@ -250,7 +257,7 @@ impl Routes {
         self
     }
 
-    /// The router, and the OpenAPI document of all its routes.
+    /// The router, and the `OpenAPI` document of all its routes.
     pub(super) fn finish(mut self) -> (Router<Arc<Api>>, Value) {
         let document = json!({
             "openapi": "3.1.0",

@@ -139,18 +139,19 @@ impl Descriptors<'_> {
         if let Some(inode) = numbered(&link, "socket:[") {
             return self.socket(inode);
         }
-        let kind = link
-            .trim_start_matches("anon_inode:")
-            .trim_matches(['[', ']']);
+        let kind = if link.starts_with("pidfd:") {
+            "pidfd"
+        } else {
+            link.trim_start_matches("anon_inode:")
+                .trim_matches(['[', ']'])
+        };
         match kind {
-            "eventfd" => Target::Event,
+            "eventfd" | "eventpoll" => Target::Event,
             "timerfd" => Target::Timer {
                 left: self.timer(descriptor),
             },
             "signalfd" | "pidfd" => Target::Process,
             "inotify" | "fanotify" => Target::FileChanges,
-            "eventpoll" => Target::Event,
-            _ if link.starts_with("pidfd:") => Target::Process,
             _ if link.starts_with('/') => self.file(descriptor, link),
             _ => Target::Other { name: link },
         }

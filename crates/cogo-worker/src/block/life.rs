@@ -30,14 +30,14 @@ pub(super) fn life(thread: &Thread) -> Life {
     let wait = &thread.wait;
     let lasting = match &wait.call {
         Call::Running | Call::Disk | Call::Other { .. } | Call::Hidden => Life::Active,
-        Call::Sleep => Life::Inside,
         Call::Zombie => Life::Gone,
         Call::Lock(LockHolder::Outside(_)) => Life::Outside,
         Call::Read | Call::Poll | Call::Accept | Call::Connect | Call::Stopped => {
             among(wait.on.iter().map(readable))
         }
         Call::Write => among(wait.on.iter().map(writable)),
-        Call::Futex { .. }
+        Call::Sleep
+        | Call::Futex { .. }
         | Call::Open
         | Call::Child
         | Call::Lock(LockHolder::Inside(_) | LockHolder::Unknown)

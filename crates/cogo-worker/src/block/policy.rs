@@ -22,9 +22,8 @@ pub enum Reaction {
 pub fn reaction(policy: BlockPolicy, block: &Block) -> Reaction {
     match policy {
         BlockPolicy::Observe => Reaction::Record,
-        BlockPolicy::Warn => Reaction::Tell,
         BlockPolicy::Recover if block.recoverable => Reaction::Recover,
-        BlockPolicy::Recover => Reaction::Tell,
+        BlockPolicy::Warn | BlockPolicy::Recover => Reaction::Tell,
         BlockPolicy::Kill => Reaction::End,
     }
 }

@@ -15,7 +15,7 @@ use crate::client::{Client, encoded};
 use crate::failure::{Failure, note};
 
 /// How long a server may be gone before a viewer gives up.
-const GONE_MAX: Duration = Duration::from_secs(60);
+const GONE_MAX: Duration = Duration::from_mins(1);
 const RETRY: Duration = Duration::from_millis(250);
 /// Pieces of input that may wait to be sent.
 const INPUT_LEN: usize = 4;

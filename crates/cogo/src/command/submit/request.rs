@@ -78,13 +78,13 @@ fn workspace(options: &Options, path: &Path) -> Result<WorkspaceRequest, Failure
 
 fn limits(options: &Options) -> Limits {
     Limits {
-        memory_bytes: options.memory.map(|bytes| bytes.get()),
-        cpus: options.cpus.map(|cpus| cpus.cores()),
+        memory_bytes: options.memory.map(cogo_protocol::units::Bytes::get),
+        cpus: options.cpus.map(cogo_protocol::units::Cpus::cores),
         pids: options.pids,
-        disk_bytes: options.disk.map(|bytes| bytes.get()),
+        disk_bytes: options.disk.map(cogo_protocol::units::Bytes::get),
         timeout_ms: None,
         silence_timeout_ms: options.silence_timeout.map(millis),
-        log_bytes: options.log_size.map(|bytes| bytes.get()),
+        log_bytes: options.log_size.map(cogo_protocol::units::Bytes::get),
     }
 }
 
@@ -95,15 +95,12 @@ fn millis(time: TimeSpan) -> u64 {
 fn variables(texts: &[String]) -> Result<BTreeMap<String, String>, Failure> {
     texts
         .iter()
-        .map(|text| match text.split_once('=') {
-            Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
-            None => {
-                let value = std::env::var(text).map_err(|error| {
-                    Failure::caused(format!("there is no value of `{text}` to pass on"), &error)
-                        .hint(format!("set it first: export {text}=…"))
-                })?;
-                Ok((text.clone(), value))
-            }
+        .map(|text| if let Some((name, value)) = text.split_once('=') { Ok((name.to_owned(), value.to_owned())) } else {
+            let value = std::env::var(text).map_err(|error| {
+                Failure::caused(format!("there is no value of `{text}` to pass on"), &error)
+                    .hint(format!("set it first: export {text}=…"))
+            })?;
+            Ok((text.clone(), value))
         })
         .collect()
 }
