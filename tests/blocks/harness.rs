@@ -108,7 +108,7 @@ impl Program {
         self.entry
             .reason
             .first()
-            .map_or_else(|| "honest".to_owned(), name)
+            .map_or_else(|| "honest".to_owned(), |reason| name(*reason))
     }
 
     fn suffix(&self) -> &str {

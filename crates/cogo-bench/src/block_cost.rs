@@ -36,11 +36,11 @@ pub(crate) fn run(execs: usize, time: Duration) -> anyhow::Result<()> {
     let before = watcher_time()?;
     println!(
         "{execs} new execs for {SETTLED:?}: {:?} of processor time",
-        before - at_first
+        before.saturating_sub(at_first)
     );
     let begun = Instant::now();
     std::thread::sleep(time);
-    let used = watcher_time()? - before;
+    let used = watcher_time()?.saturating_sub(before);
     let share = 100.0 * used.as_secs_f64() / begun.elapsed().as_secs_f64();
     println!("{execs} execs for {time:?}: {used:?} of processor time, {share:.2} % of a core");
     drop(watcher);

@@ -1,4 +1,4 @@
-//! Talks to a server: finds it, asks it over HTTP, and opens `WebSockets`.
+//! Talks to a server: finds it, asks it over HTTP, and opens web sockets.
 //!
 //! One connection for each request: commands ask little and end soon.
 

@@ -36,12 +36,12 @@ impl Table {
         let widths = self.widths();
         let mut text = String::new();
         for row in &self.rows {
-            let line: String = row
+            let cells: Vec<_> = row
                 .iter()
                 .zip(&widths)
                 .map(|(cell, width)| format!("{cell:width$}  "))
                 .collect();
-            text.push_str(line.trim_end());
+            text.push_str(cells.concat().trim_end());
             text.push('\n');
         }
         text

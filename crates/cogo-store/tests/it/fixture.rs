@@ -94,6 +94,7 @@ pub(crate) fn ended_task(name: &str, number: u64) -> TaskRecord {
         started_at_ms: Some(3),
         ended_at_ms: Some(u64::MAX),
         result: Some("exited with 1\n\"quoted\"".to_owned()),
+        end: None,
         log_end: Some(77),
     };
     TaskRecord {

@@ -51,15 +51,15 @@ fn for_people(client: &Client, health: &HealthReport) -> String {
         health.version,
         measure::time(Duration::from_millis(health.uptime)),
     );
-    text.push_str(&format!(
+    text += &format!(
         "tasks: {} running, {} waiting\nworkers: {} of {} connected",
         health.running, health.queued, health.workers_connected, health.workers
-    ));
+    );
     if health.workers_given_up > 0 {
-        text.push_str(&format!(", {} given up", health.workers_given_up));
+        text += &format!(", {} given up", health.workers_given_up);
     }
     if let Some(bytes) = health.memory_bytes {
-        text.push_str(&format!("\nmemory: {}", measure::bytes(bytes)));
+        text += &format!("\nmemory: {}", measure::bytes(bytes));
     }
     text.push('\n');
     text

@@ -138,7 +138,7 @@ impl TaskView<'_> {
                         }
                     }
                     Some(Ok(Message::Text(text))) => {
-                        if self.hear(&text, place)? {
+                        if Self::hear(&text, place) {
                             return Ok(Over::Task);
                         }
                     }
@@ -193,10 +193,10 @@ impl TaskView<'_> {
     }
 
     /// Takes a message; true at the end of the task.
-    fn hear(&self, text: &str, place: &mut Place) -> Result<bool, Failure> {
+    fn hear(text: &str, place: &mut Place) -> bool {
         // A newer server may say things that are not known here.
         let Ok(message) = serde_json::from_str::<FromWorker>(text) else {
-            return Ok(false);
+            return false;
         };
         match message {
             FromWorker::ExecutionStarted(started) => {
@@ -207,40 +207,40 @@ impl TaskView<'_> {
                     }
                     place.attempt = started.attempt;
                 }
-                Ok(false)
+                false
             }
-            FromWorker::TaskComplete(_) => Ok(true),
+            FromWorker::TaskComplete(_) => true,
             FromWorker::TaskError(error) => {
                 if error.last_seq.is_some() {
-                    return Ok(true);
+                    return true;
                 }
                 let told = Failure::new(error.error);
                 match error.hint {
                     Some(hint) => told.hint(hint).report(),
                     None => told.report(),
                 };
-                Ok(false)
+                false
             }
             FromWorker::BlockDetected(block) => {
                 note(&format!(
                     "the task hangs: {}",
                     block.block_info.evidence.join(", ")
                 ));
-                Ok(false)
+                false
             }
             FromWorker::OutputCut(cut) => {
                 note(&format!(
                     "{} bytes of output were cut on the worker",
                     cut.bytes
                 ));
-                Ok(false)
+                false
             }
             FromWorker::Welcome(_)
             | FromWorker::TaskOutput(_)
             | FromWorker::ProgressUpdate(_)
             | FromWorker::Heartbeat(_)
             | FromWorker::Pong(_)
-            | FromWorker::TaskList(_) => Ok(false),
+            | FromWorker::TaskList(_) => false,
         }
     }
 

@@ -81,8 +81,12 @@ pub(super) fn directory_name(worker_id: &WorkerId) -> String {
     if worker_id.as_str().chars().all(plain) && worker_id.as_str().len() <= 64 {
         return worker_id.to_string();
     }
-    let bytes = worker_id.as_str().bytes();
-    bytes.map(|byte| format!("{byte:02x}")).collect()
+    let digits: Vec<_> = worker_id
+        .as_str()
+        .bytes()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    digits.concat()
 }
 
 fn spawn(

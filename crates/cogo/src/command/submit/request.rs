@@ -95,7 +95,10 @@ fn millis(time: TimeSpan) -> u64 {
 fn variables(texts: &[String]) -> Result<BTreeMap<String, String>, Failure> {
     texts
         .iter()
-        .map(|text| if let Some((name, value)) = text.split_once('=') { Ok((name.to_owned(), value.to_owned())) } else {
+        .map(|text| {
+            if let Some((name, value)) = text.split_once('=') {
+                return Ok((name.to_owned(), value.to_owned()));
+            }
             let value = std::env::var(text).map_err(|error| {
                 Failure::caused(format!("there is no value of `{text}` to pass on"), &error)
                     .hint(format!("set it first: export {text}=…"))
