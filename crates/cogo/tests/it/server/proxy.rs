@@ -27,7 +27,7 @@ impl Proxy {
         let wire = Arc::clone(&proxy.wire);
         thread::spawn(move || {
             for client in listener.incoming() {
-                pass_on(&wire, client.unwrap(), server);
+                pass_on(&wire, &client.unwrap(), server);
             }
         });
         proxy
@@ -52,7 +52,7 @@ impl Proxy {
     }
 }
 
-fn pass_on(wire: &Mutex<Wire>, client: TcpStream, server: SocketAddr) {
+fn pass_on(wire: &Mutex<Wire>, client: &TcpStream, server: SocketAddr) {
     let mut wire = wire.lock().unwrap();
     if wire.cut {
         return;
@@ -60,7 +60,7 @@ fn pass_on(wire: &Mutex<Wire>, client: TcpStream, server: SocketAddr) {
     let Ok(server) = TcpStream::connect(server) else {
         return;
     };
-    for (from, to) in [(&client, &server), (&server, &client)] {
+    for (from, to) in [(client, &server), (&server, client)] {
         let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
         wire.open.push(from.try_clone().unwrap());
         thread::spawn(move || copy(from, to));
