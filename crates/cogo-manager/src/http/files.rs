@@ -313,7 +313,13 @@ fn explain(errno: Errno, path: &str) -> Problem {
 
 fn open(root: &OwnedFd, path: &FsPath, flags: OFlags, mode: Mode) -> Result<OwnedFd, Errno> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-    let flags = flags | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    // `openat2` refuses flags that mean nothing for a mere path.
+    let careful = if flags.contains(OFlags::PATH) {
+        OFlags::CLOEXEC
+    } else {
+        OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY
+    };
+    let flags = flags | careful;
     rustix::io::retry_on_intr(|| rustix::fs::openat2(root, path, flags, mode, resolve))
 }
 
