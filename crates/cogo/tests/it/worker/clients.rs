@@ -1,6 +1,6 @@
 //! Clients in other languages, which lie in `tests/clients`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::json;
@@ -10,8 +10,27 @@ use crate::fixture::strongest_tier;
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
+/// Where the clients are started.
+fn script() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/clients/run")
+}
+
+/// Whether this user can run the client. Root installs it and must; another user may not be able to
+/// read root's interpreter or this checkout, and the client is the same for both.
+fn is_usable(language: &str) -> bool {
+    rustix::process::geteuid().is_root()
+        || Command::new(script())
+            .arg(language)
+            .status()
+            .is_ok_and(|status| status.success())
+}
+
 /// Runs a client against a bare worker, without and with a token.
 fn run(language: &str) {
+    if !is_usable(language) {
+        eprintln!("skipped: this user cannot run the client in {language}");
+        return;
+    }
     let place = WorkerFixture::new();
     let file = place.fixture.home().join("token");
     std::fs::write(&file, TOKEN).unwrap();
@@ -28,8 +47,7 @@ fn run(language: &str) {
 
 fn check(language: &str, place: &WorkerFixture, options: &[&str], token: Option<&str>) {
     let worker = place.start(options);
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/clients/run");
-    let output = Command::new(script)
+    let output = Command::new(script())
         .args([language, &worker.url])
         .args(token)
         .env(
