@@ -133,7 +133,10 @@ fn doc() -> Result<()> {
         "--document-private-items",
         "--locked",
     ];
-    succeed(cargo_command(&arguments).env("RUSTDOCFLAGS", "-D warnings"))
+    succeed(cargo_command(&arguments).env(
+        "RUSTDOCFLAGS",
+        "-D warnings -A rustdoc::private-intra-doc-links",
+    ))
 }
 
 fn examples() -> Result<()> {
