@@ -95,7 +95,8 @@ impl Session {
         if let Some(supervisor) = self.take(message::take_ready)? {
             let asked = Asked::send(supervisor, request, lock)?;
             // Only now, so that the fork does not take the CPU from the command.
-            self.ask_for_one_more()?;
+            // The command has its errand: a keeper that is gone shows in the answer, not here.
+            let _ = self.ask_for_one_more();
             return asked.answer()?.into_start(exec);
         }
         self.ask_for_one_more()?;
