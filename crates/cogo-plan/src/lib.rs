@@ -1,0 +1,22 @@
+//! Plans: typed steps that need each other, checked before anything starts, run in parallel, and
+//! taken up again after any death.
+//!
+//! ```text
+//! text ──read──▶ Plan ──check, expand──▶ Graph ──execute──▶ Dispatch (a sandbox, a manager)
+//!                                          │                   │
+//!                                        Progress ◀──ends──────┘
+//!                                          │
+//!                                        Journal: what a later run takes up
+//! ```
+//!
+//! How a command is run is not decided here: see [`dispatch::Dispatch`].
+
+pub mod check;
+pub mod dispatch;
+pub mod document;
+pub mod expression;
+pub mod graph;
+pub mod journal;
+pub mod progress;
+pub mod read;
+pub mod route;
