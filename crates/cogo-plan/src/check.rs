@@ -59,15 +59,14 @@ fn check_step(step: &Step, steps: &HashMap<&str, &Step>, errors: &mut Vec<PlanEr
     check_command(step, errors);
     check_needs(step, steps, errors);
     check_values(step, errors);
-    let mut check_names = |names: Result<HashSet<String>, ExpressionError>, at: &Spanned<_>| {
-        match names {
+    let mut check_names =
+        |names: Result<HashSet<String>, ExpressionError>, at: &Spanned<_>| match names {
             Ok(names) => errors.extend(names.iter().filter_map(|name| {
                 let message = unknown_name(name, step, steps)?;
                 Some(PlanError::at::<String>(at, message))
             })),
             Err(error) => errors.push(PlanError::at::<String>(at, error.to_string())),
-        }
-    };
+        };
     if let Some(condition) = &step.condition {
         check_names(expression::names_in_condition(&condition.value), condition);
     }
@@ -126,7 +125,8 @@ fn check_values(step: &Step, errors: &mut Vec<PlanError>) {
             errors.push(PlanError::at(&step.id, message));
         }
         if !is_variable(key) {
-            let message = format!("`{key}` in the matrix of `{name}` cannot be used in expressions");
+            let message =
+                format!("`{key}` in the matrix of `{name}` cannot be used in expressions");
             errors.push(PlanError::at(&step.id, message).hint("use letters, digits and `_`"));
         }
     }
@@ -178,9 +178,9 @@ fn unknown_name(name: &str, step: &Step, steps: &HashMap<&str, &Step>) -> Option
                 (None | Some("status"), _) | (Some("outputs"), None) => None,
                 (Some("outputs"), Some(output)) => (!needed.outputs.iter().any(|o| o == output))
                     .then(|| format!("`{need}` has no output `{output}`")),
-                (Some(other), _) => {
-                    Some(format!("`{need}` has a `status` and `outputs`, no `{other}`"))
-                }
+                (Some(other), _) => Some(format!(
+                    "`{need}` has a `status` and `outputs`, no `{other}`"
+                )),
             }
         }
         (Some(other), _) => Some(format!(
@@ -239,7 +239,11 @@ fn walk<'a>(
         }
         if !on_path.insert(needed_name) {
             let circle = path.iter().map(|(step, _)| *step);
-            return Some(circle.skip_while(|step| step.id.value != needed_name).collect());
+            return Some(
+                circle
+                    .skip_while(|step| step.id.value != needed_name)
+                    .collect(),
+            );
         }
         path.push((needed, 0));
     }
@@ -273,18 +277,42 @@ mod tests {
         let cases = [
             ("  - {id: a, type: build}", "2:10: step `a` has no command"),
             ("  - {id: a, type: build, run: ' '}", "runs nothing"),
-            ("  - {id: a, type: build, run: x, argv: [y]}", "both `run` and `argv`"),
+            (
+                "  - {id: a, type: build, run: x, argv: [y]}",
+                "both `run` and `argv`",
+            ),
             ("  - {id: 1a, type: build, run: x}", "cannot name a step"),
-            ("  - {id: a, type: build, run: x, needs: [b]}", "2:42: there is no step `b`"),
-            ("  - {id: a, type: build, run: x, matrix: {k: []}}", "has no values"),
+            (
+                "  - {id: a, type: build, run: x, needs: [b]}",
+                "2:42: there is no step `b`",
+            ),
+            (
+                "  - {id: a, type: build, run: x, matrix: {k: []}}",
+                "has no values",
+            ),
             ("  - {id: a, type: build, run: x, if: 'success('}", "2:38: "),
-            ("  - {id: a, type: build, run: x, if: 'needs.b.status'}", "does not need `b`"),
-            ("  - {id: a, type: build, run: '${{ matrix.k }}'}", "not in the matrix"),
-            ("  - {id: a, type: build, run: '${{ nope }}'}", "`nope` is not known"),
+            (
+                "  - {id: a, type: build, run: x, if: 'needs.b.status'}",
+                "does not need `b`",
+            ),
+            (
+                "  - {id: a, type: build, run: '${{ matrix.k }}'}",
+                "not in the matrix",
+            ),
+            (
+                "  - {id: a, type: build, run: '${{ nope }}'}",
+                "`nope` is not known",
+            ),
             ("  - {id: a, type: build, run: '${{ x'}", "not closed"),
             ("  - {id: a, type: build, run: x, inputs: ['[']}", "2:43: "),
-            ("  - {id: a, type: build, run: x, artifacts: [../x]}", "out of the workspace"),
-            ("  - {id: a, type: build, run: x, network: {allow: []}}", "allows no domain"),
+            (
+                "  - {id: a, type: build, run: x, artifacts: [../x]}",
+                "out of the workspace",
+            ),
+            (
+                "  - {id: a, type: build, run: x, network: {allow: []}}",
+                "allows no domain",
+            ),
             (
                 "  - {id: a, type: build, run: x}\n  - {id: a, type: build, run: x}",
                 "3:10: another step is called `a`",
@@ -317,7 +345,10 @@ mod tests {
         let steps: String = (0..20_000)
             .map(|number| match number {
                 0 => "  - {id: s0, type: build, run: x}\n".to_owned(),
-                _ => format!("  - {{id: s{number}, type: build, run: x, needs: [s{}]}}\n", number - 1),
+                _ => format!(
+                    "  - {{id: s{number}, type: build, run: x, needs: [s{}]}}\n",
+                    number - 1
+                ),
             })
             .collect();
         assert_eq!(found(&steps), "");

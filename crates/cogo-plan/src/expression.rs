@@ -201,7 +201,13 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_an_error() {
-        for text in ["${{ nope }}", "${{ needs.x.status }}", "${{ matrix.x }}", "${{ 1 +", "${{ ) }}"] {
+        for text in [
+            "${{ nope }}",
+            "${{ needs.x.status }}",
+            "${{ matrix.x }}",
+            "${{ 1 +",
+            "${{ ) }}",
+        ] {
             assert!(fill(text, &scope()).is_err(), "{text}");
         }
     }

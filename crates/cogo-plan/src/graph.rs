@@ -48,10 +48,7 @@ impl Graph {
                 return Err(PlanError::at(&step.id, message));
             }
             for matrix in combinations(step) {
-                of_step
-                    .entry(&step.id.value)
-                    .or_default()
-                    .push(nodes.len());
+                of_step.entry(&step.id.value).or_default().push(nodes.len());
                 nodes.push(Node {
                     step: index,
                     name: name(step, &matrix),
@@ -151,6 +148,11 @@ steps:
         let text = format!(
             "steps: [{{id: a, type: test, run: 'true', matrix: {{x: [{values}], y: [{values}], z: [{values}]}}}}]"
         );
-        assert!(graph(&text).expect_err("a refusal").message.contains("10000"));
+        assert!(
+            graph(&text)
+                .expect_err("a refusal")
+                .message
+                .contains("10000")
+        );
     }
 }

@@ -102,7 +102,10 @@ impl Journal {
             .map_err(failed)?;
         let mut text = Vec::new();
         file.read_to_end(&mut text).map_err(failed)?;
-        let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let whole = text
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |end| end + 1);
         file.set_len(whole as u64).map_err(failed)?;
         file.seek(SeekFrom::End(0)).map_err(failed)?;
         let entries = parse(&text[..whole])?;
@@ -179,10 +182,16 @@ mod tests {
         let place = tempfile::tempdir().expect("a folder");
         let path = place.path().join("journal");
         drop(Journal::open(&path, "plan").expect("a journal"));
-        assert!(matches!(Journal::open(&path, "other"), Err(JournalError::OtherPlan)));
+        assert!(matches!(
+            Journal::open(&path, "other"),
+            Err(JournalError::OtherPlan)
+        ));
         let mut file = OpenOptions::new().append(true).open(&path).expect("a file");
         file.write_all(b"nonsense\n").expect("a line");
         let found = Journal::open(&path, "plan");
-        assert!(matches!(found, Err(JournalError::Damaged { line: 2 })), "{found:?}");
+        assert!(
+            matches!(found, Err(JournalError::Damaged { line: 2 })),
+            "{found:?}"
+        );
     }
 }

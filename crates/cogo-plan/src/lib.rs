@@ -11,11 +11,15 @@
 //!
 //! How a command is run is not decided here: see [`dispatch::Dispatch`].
 
+pub mod cache;
 pub mod check;
 pub mod dispatch;
 pub mod document;
+pub mod execute;
 pub mod expression;
+pub mod files;
 pub mod graph;
+pub mod init;
 pub mod journal;
 pub mod progress;
 pub mod read;

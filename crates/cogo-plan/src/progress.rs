@@ -140,6 +140,20 @@ impl Progress {
         self.states[node].attempts = attempts;
     }
 
+    /// The last attempt begins, whatever the plan says: another one would fail as well.
+    pub fn begin_last(&mut self, graph: &Graph, node: usize) {
+        let attempts_max = graph.step(node).attempts;
+        self.begin(node);
+        self.states[node].attempts = attempts_max.map_or(1, std::num::NonZeroU32::get);
+    }
+
+    /// How many instances are over.
+    pub fn done(&self) -> usize {
+        (0..self.states.len())
+            .filter(|node| self.is_over(*node))
+            .count()
+    }
+
     /// Its work is done.
     pub fn succeed(&mut self, node: usize, outputs: BTreeMap<String, String>) {
         let state = &mut self.states[node];
@@ -250,7 +264,11 @@ mod tests {
             }
             let name = &graph.nodes[node].name;
             let attempt = progress.begin(node);
-            ran.push(if attempt == 1 { name.clone() } else { format!("{name}#{attempt}") });
+            ran.push(if attempt == 1 {
+                name.clone()
+            } else {
+                format!("{name}#{attempt}")
+            });
             if failing.contains(&ran.last().expect("one").as_str()) {
                 progress.fail(&graph, node);
             } else {
@@ -271,7 +289,10 @@ mod tests {
     fn needs_come_first() {
         assert_eq!(
             run(CHAIN, &[]),
-            (vec!["build".into(), "test".into(), "clean".into()], PlanOutcome::Succeeded)
+            (
+                vec!["build".into(), "test".into(), "clean".into()],
+                PlanOutcome::Succeeded
+            )
         );
     }
 
@@ -306,7 +327,10 @@ mod tests {
         let steps = "  - {id: a, type: test, run: x, attempts: 3}\n";
         assert_eq!(
             run(steps, &["a", "a#2"]),
-            (vec!["a".into(), "a#2".into(), "a#3".into()], PlanOutcome::Succeeded)
+            (
+                vec!["a".into(), "a#2".into(), "a#3".into()],
+                PlanOutcome::Succeeded
+            )
         );
         assert_eq!(run(steps, &["a", "a#2", "a#3"]).1, PlanOutcome::Failed);
     }

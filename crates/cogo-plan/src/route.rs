@@ -53,9 +53,8 @@ mod tests {
     use crate::read::read;
 
     fn route_of(kind: &str, description: &str) -> Route {
-        let text = format!(
-            "steps: [{{id: a, type: {kind}, description: '{description}', run: 'true'}}]"
-        );
+        let text =
+            format!("steps: [{{id: a, type: {kind}, description: '{description}', run: 'true'}}]");
         route(&read(&text).expect("a plan").steps[0])
     }
 
