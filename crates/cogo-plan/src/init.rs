@@ -55,14 +55,13 @@ impl<'a> Repository<'a> {
             return Vec::new();
         }
         const INPUTS: [&str; 3] = ["**/*.rs", "**/Cargo.toml", "Cargo.lock"];
-        let fetch = Suggestion::new("cargo-fetch", "custom", "cargo fetch")
-            .reaching(&["index.crates.io", "static.crates.io"]);
-        let build = Suggestion::new("cargo-build", "build", "cargo build --offline")
-            .after(&["cargo-fetch"]);
-        let test = Suggestion::new("cargo-test", "test", "cargo test --offline")
+        const REGISTRY: [&str; 2] = ["index.crates.io", "static.crates.io"];
+        let build = Suggestion::new("cargo-build", "build", "cargo build").reaching(&REGISTRY);
+        let test = Suggestion::new("cargo-test", "test", "cargo test")
             .after(&["cargo-build"])
-            .reading(&INPUTS);
-        vec![fetch, build, test]
+            .reading(&INPUTS)
+            .reaching(&REGISTRY);
+        vec![build, test]
     }
 
     fn node(&self) -> Vec<Suggestion> {
@@ -193,15 +192,12 @@ impl<'a> Repository<'a> {
             return Vec::new();
         };
         let text = self.text(makefile);
-        let target = |names: &[&str]| {
-            let mut names = names.iter().copied();
-            names.find(|name| {
-                text.lines()
-                    .any(|line| line.starts_with(&format!("{name}:")))
-            })
+        let has_target = |name: &&str| {
+            let rule = format!("{name}:");
+            text.lines().any(|line| line.starts_with(&rule))
         };
         let mut suggestions = vec![Suggestion::new("make", "build", "make")];
-        if let Some(name) = target(&["check", "test"]) {
+        if let Some(name) = ["check", "test"].into_iter().find(has_target) {
             suggestions.push(
                 Suggestion::new("make-test", "test", &format!("make {name}")).after(&["make"]),
             );
@@ -297,10 +293,7 @@ mod tests {
 
     #[test]
     fn tools_are_recognised_by_their_files() {
-        assert_eq!(
-            steps(&[("Cargo.toml", "")]),
-            ["cargo-fetch", "cargo-build", "cargo-test"]
-        );
+        assert_eq!(steps(&[("Cargo.toml", "")]), ["cargo-build", "cargo-test"]);
         let package = r#"{"scripts":{"test":"node --test"}}"#;
         assert_eq!(
             steps(&[("package.json", package)]),
