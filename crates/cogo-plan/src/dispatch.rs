@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use cogo_protocol::record::Stream;
@@ -74,18 +74,27 @@ pub trait Dispatch: Sync {
     ) -> Result<Outcome, DispatchError>;
 }
 
-/// Whether all that runs is to end.
+/// Whether all that runs is to end, and how urgently.
 #[derive(Debug, Default)]
-pub struct Cancel(AtomicBool);
+pub struct Cancel(AtomicU8);
 
 impl Cancel {
-    /// Asks for the end.
+    /// Asks for the end: politely the first time, then by force.
     pub fn ask(&self) {
-        self.0.store(true, Ordering::Release);
+        let more = |asked: u8| Some(asked.saturating_add(1));
+        // It always changes something, or is at its highest.
+        let _ = self
+            .0
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
     }
 
     /// Whether it was asked for.
     pub fn is_asked(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.0.load(Ordering::Acquire) > 0
+    }
+
+    /// Whether it was asked for more than once.
+    pub fn is_insisted(&self) -> bool {
+        self.0.load(Ordering::Acquire) > 1
     }
 }

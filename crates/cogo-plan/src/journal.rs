@@ -4,7 +4,7 @@
 //! it tells had not happened for anyone.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
@@ -70,6 +70,9 @@ pub enum JournalError {
         /// Why.
         source: io::Error,
     },
+    /// Another process works on the run.
+    #[error("another process is at work on this run")]
+    InUse,
     /// The run was of another plan.
     #[error("the run began with another plan")]
     OtherPlan,
@@ -100,6 +103,11 @@ impl Journal {
             .truncate(false)
             .open(path)
             .map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(JournalError::InUse),
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
         let mut text = Vec::new();
         file.read_to_end(&mut text).map_err(failed)?;
         let whole = text
@@ -173,6 +181,11 @@ mod tests {
             outcome: PlanOutcome::Failed,
         };
         journal.append(&finished).expect("a line");
+        assert!(matches!(
+            Journal::open(&path, "plan"),
+            Err(JournalError::InUse)
+        ));
+        drop(journal);
         let (_, old) = Journal::open(&path, "plan").expect("a journal");
         assert_eq!(old[2], finished);
     }
