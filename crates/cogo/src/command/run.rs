@@ -24,7 +24,7 @@ mod options;
 mod plan;
 mod standard_input;
 
-pub(crate) use options::Options;
+pub(crate) use options::{IsolationOption, Options};
 use plan::Plan;
 pub(crate) use plan::home;
 use standard_input::InputKind;

@@ -12,6 +12,7 @@ mod json;
 mod kill;
 mod logs;
 mod output;
+mod plans;
 mod secrets;
 mod server;
 mod survival;

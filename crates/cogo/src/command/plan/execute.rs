@@ -22,6 +22,7 @@ use super::runs::{About, RunDir, cache_dir};
 use super::screen::Screen;
 use super::{FILE, graph_of, read_text};
 use crate::client::{Client, ServerOptions};
+use crate::command::run::IsolationOption;
 use crate::failure::{Failure, note};
 use crate::{exit_code, instant};
 
@@ -61,6 +62,9 @@ struct How {
     /// Show no output of steps that succeed
     #[arg(short, long)]
     quiet: bool,
+    /// How strong the sandboxes have to be; what a host cannot enforce is refused
+    #[arg(long, value_enum, default_value_t)]
+    isolation: IsolationOption,
     #[command(flatten)]
     server: ServerOptions,
 }
@@ -117,12 +121,12 @@ fn go(
     let journal = Journal::open(&run.path.join("journal"), text)?;
     let remote = if how.server.is_given() {
         let client = Client::find(&how.server, Some(state.path()))?;
-        Some(Remote::new(client, about.workspace.clone()))
+        Some(Remote::new(client, about.workspace.clone(), how.isolation))
     } else {
         None
     };
     let routes = Routes {
-        local: Local::new(state.clone(), about.workspace.clone()),
+        local: Local::new(state.clone(), about.workspace.clone(), how.isolation),
         remote,
     };
     let cancel = Arc::new(Cancel::default());

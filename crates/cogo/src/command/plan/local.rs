@@ -17,7 +17,7 @@ use cogo_sandbox::start::{Start, Started};
 use cogo_worker::convert;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::command::run::launch;
+use crate::command::run::{IsolationOption, launch};
 use crate::failure::Failure;
 
 /// How soon a request to cancel is noticed.
@@ -32,11 +32,16 @@ const GRACE_PERIOD: Duration = Duration::from_secs(5);
 pub(super) struct Local {
     state: StateDir,
     workspace: PathBuf,
+    isolation: IsolationOption,
 }
 
 impl Local {
-    pub(super) fn new(state: StateDir, workspace: PathBuf) -> Self {
-        Self { state, workspace }
+    pub(super) fn new(state: StateDir, workspace: PathBuf, isolation: IsolationOption) -> Self {
+        Self {
+            state,
+            workspace,
+            isolation,
+        }
     }
 
     /// The exec of this attempt: the one that runs already, or a fresh one.
@@ -61,6 +66,7 @@ impl Local {
         let workspace = self.workspace.to_string_lossy();
         let mut arguments = vec![format!("--workspace={workspace}"), "--no-pty".to_owned()];
         let mut add = |name: &str, value: &str| arguments.push(format!("--{name}={value}"));
+        add("isolation", self.isolation.name());
         add("stdin", "closed");
         add("cwd", &work.cwd.to_string_lossy());
         match &work.network {

@@ -7,11 +7,12 @@ use std::time::Duration;
 use cogo_plan::dispatch::{Cancel, Dispatch, DispatchError, Progress, Work};
 use cogo_plan::document::StepNetwork;
 use cogo_protocol::command::{CommandRequest, WorkspaceRequest};
-use cogo_protocol::exec::{Limits, Network, WorkspaceMode};
+use cogo_protocol::exec::{Isolation, Limits, Network, WorkspaceMode};
 use cogo_protocol::frame::OutputHeader;
 use cogo_protocol::message::{FromWorker, SUBPROTOCOL_BINARY};
 use cogo_protocol::task::{TaskId, TaskRequest, TaskStatus};
 use cogo_protocol::verdict::Outcome;
+use cogo_worker::convert;
 use futures_util::StreamExt;
 use hyper::Method;
 use tokio::time::{Instant, sleep};
@@ -19,6 +20,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::client::{Client, Wire, block_on, encoded};
+use crate::command::run::IsolationOption;
 use crate::failure::Failure;
 
 /// How long a server may be gone before its tasks are given up here.
@@ -30,6 +32,7 @@ const CANCEL_PACE: Duration = Duration::from_millis(50);
 pub(super) struct Remote {
     client: Client,
     workspace: PathBuf,
+    isolation: Isolation,
 }
 
 /// Where the view of a task is.
@@ -42,8 +45,12 @@ struct Place {
 }
 
 impl Remote {
-    pub(super) fn new(client: Client, workspace: PathBuf) -> Self {
-        Self { client, workspace }
+    pub(super) fn new(client: Client, workspace: PathBuf, isolation: IsolationOption) -> Self {
+        Self {
+            client,
+            workspace,
+            isolation: convert::isolation(isolation.into()),
+        }
     }
 
     fn request(&self, work: &Work) -> Result<TaskRequest, Failure> {
@@ -73,6 +80,7 @@ impl Remote {
                     StepNetwork::Host => Network::Host,
                     StepNetwork::Allow(domains) => Network::Allow(domains.clone()),
                 },
+                isolation: self.isolation,
                 ..CommandRequest::default()
             },
             priority: work.priority,
