@@ -3,7 +3,7 @@
 //! A path is a list of steps with dots between them: a key, a number of a list's element, or `*` for
 //! every one. A field's path is tried at the finding first, then at what encloses it, so that a finding
 //! may lie inside of the file that it is about. `@key` is the key under which a finding's nearest
-//! enclosing object lies.
+//! enclosing object lies, `.` is the finding itself, and `@first` behind a path is the first letter.
 
 use serde_json::Value;
 
@@ -147,6 +147,13 @@ fn at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
 }
 
 fn text_at(scopes: &Scopes, path: &str) -> Option<String> {
+    if let Some(path) = path.strip_suffix("@first") {
+        let whole = text_at(scopes, path)?;
+        return whole.chars().next().map(String::from);
+    }
+    if path == "." {
+        return scopes.last().and_then(|(_, value)| text_of(value));
+    }
     if path == "@key" {
         let keys = scopes.iter().rev().map(|(key, _)| *key);
         return keys.filter(|key| !key.is_empty()).nth(1).map(str::to_owned);
@@ -173,5 +180,8 @@ pub(super) fn number_of(value: &Value) -> Option<u32> {
 }
 
 fn number_at(scopes: &Scopes, path: &str) -> Option<u32> {
+    if path == "." {
+        return scopes.last().and_then(|(_, value)| number_of(value));
+    }
     field(scopes, path).and_then(number_of)
 }

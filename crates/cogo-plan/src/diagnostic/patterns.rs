@@ -68,12 +68,19 @@ impl Patterns {
     /// Reads a line.
     pub(super) fn line(&mut self, line: &str, out: &mut Vec<Diagnostic>) {
         let line = bounded(line);
-        match self.offer(line) {
-            Taken::Yes => {}
-            Taken::Last => self.close(out),
-            Taken::No => {
-                self.close(out);
-                self.begin(line, &[], out);
+        loop {
+            match self.offer(line) {
+                Taken::Yes => break,
+                Taken::Last => {
+                    self.close(out);
+                    break;
+                }
+                // Closing may bring up another reading of the same lines, which may go on.
+                Taken::No if self.open.is_some() => self.close(out),
+                Taken::No => {
+                    self.begin(line, &[], out);
+                    break;
+                }
             }
         }
         self.remember(line);
@@ -84,6 +91,7 @@ impl Patterns {
         if let Some(open) = &mut self.open
             && !open.told
             && open.draft.satisfies(&self.table.formats[open.format])
+            && !self.table.formats[open.format].skip
         {
             open.told = true;
             out.push(open.draft.finish(self.table, open.format));
@@ -132,7 +140,7 @@ impl Patterns {
         };
         let format = &self.table.formats[open.format];
         if open.draft.satisfies(format) {
-            if !open.told {
+            if !open.told && !format.skip {
                 out.push(open.draft.finish(self.table, open.format));
             }
             return;
@@ -175,9 +183,6 @@ impl Patterns {
             let Some(captures) = format.starts[index].captures(read) else {
                 continue;
             };
-            if format.skip {
-                return true;
-            }
             let Some(draft) = self.draft((place, index), format, &captures) else {
                 continue;
             };
@@ -254,7 +259,7 @@ impl Patterns {
     ) {
         let format = &self.table.formats[place];
         if format.follow.is_empty() {
-            if draft.satisfies(format) {
+            if draft.satisfies(format) && !format.skip {
                 out.push(draft.finish(self.table, place));
             }
             return;

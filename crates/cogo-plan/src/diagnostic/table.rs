@@ -15,12 +15,12 @@ use super::Severity;
 /// The files, in the order in which their formats are tried.
 const FILES: [(&str, &str); 9] = [
     ("rust", include_str!("formats/rust.toml")),
-    ("jvm", include_str!("formats/jvm.toml")),
-    ("native", include_str!("formats/native.toml")),
-    ("javascript", include_str!("formats/javascript.toml")),
     ("python", include_str!("formats/python.toml")),
+    ("javascript", include_str!("formats/javascript.toml")),
     ("scripting", include_str!("formats/scripting.toml")),
     ("devops", include_str!("formats/devops.toml")),
+    ("jvm", include_str!("formats/jvm.toml")),
+    ("native", include_str!("formats/native.toml")),
     ("other", include_str!("formats/other.toml")),
     ("general", include_str!("formats/general.toml")),
 ];
