@@ -9,10 +9,12 @@
 //!                                        Journal: what a later run takes up
 //! ```
 //!
-//! How a command is run is not decided here: see [`dispatch::Dispatch`].
+//! How a command is run is not decided here: see [`dispatch::Dispatch`]. What its output says is told
+//! by [`diagnostic`], while it streams.
 
 pub mod cache;
 pub mod check;
+pub mod diagnostic;
 pub mod dispatch;
 pub mod document;
 pub mod execute;
