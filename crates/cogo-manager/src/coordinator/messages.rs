@@ -2,8 +2,8 @@
 
 use cogo_protocol::manager_event::ManagerEvent;
 use cogo_protocol::message::{
-    Acknowledge, BlockDetected, ExecutionStarted, FromWorker, Heartbeat, ProgressUpdate,
-    TaskComplete, TaskError, TerminateTask, ToWorker,
+    Acknowledge, BlockDetected, ExecutionStarted, FromWorker, ProgressUpdate, TaskComplete,
+    TaskError, TerminateTask, ToWorker,
 };
 use cogo_protocol::task::{Fence, TaskId, TaskState};
 use cogo_protocol::worker::WorkerId;
@@ -12,6 +12,8 @@ use cogo_store::AttemptEnd;
 use super::Coordinator;
 use super::attempts::{RoomAfter, Unanswered};
 use super::input::{AttemptKey, ConnectionId};
+use super::worker::Leaving;
+use crate::rules::demand::Room;
 use crate::rules::lease::{Standing, standing};
 use crate::rules::queue::TaskNumber;
 use crate::rules::retry::{Complaint, complaint};
@@ -34,7 +36,9 @@ impl Coordinator {
             FromWorker::TaskError(error) => self.error(connection, &worker_id, error),
             FromWorker::BlockDetected(block) => self.block(&worker_id, *block),
             FromWorker::ProgressUpdate(update) => self.progress(&worker_id, update),
-            FromWorker::Heartbeat(heartbeat) => self.heartbeat(&worker_id, &heartbeat),
+            FromWorker::Heartbeat(heartbeat) => {
+                self.heartbeat(connection, &worker_id, &heartbeat);
+            }
             FromWorker::Welcome(_)
             | FromWorker::TaskOutput(_)
             | FromWorker::OutputCut(_)
@@ -203,12 +207,17 @@ impl Coordinator {
         let Some(fence) = fence else {
             return;
         };
+        let kill_at = self.now.monotonic + self.config.grace_period + self.config.kill_timeout;
         if let Some(worker) = self.workers.get_mut(worker_id) {
             let key = AttemptKey {
                 task_id: task_id.clone(),
                 fence,
             };
-            worker.leaving.entry(key).or_default();
+            let leaving = Leaving {
+                room: Room::default(),
+                kill_at,
+            };
+            worker.leaving.entry(key).or_insert(leaving);
         }
         let message = TerminateTask {
             task_id: task_id.clone(),
@@ -250,13 +259,5 @@ impl Coordinator {
             };
             self.output.passing_event(&event, self.now.unix_ms);
         }
-    }
-
-    fn heartbeat(&mut self, worker_id: &WorkerId, heartbeat: &Heartbeat) {
-        if let Some(worker) = self.workers.get_mut(worker_id) {
-            worker.status = heartbeat.status;
-            worker.health = heartbeat.health;
-        }
-        self.rerank(worker_id);
     }
 }

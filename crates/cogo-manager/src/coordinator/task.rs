@@ -59,6 +59,16 @@ pub(super) struct Lease {
     pub(super) ending: Option<Ending>,
     /// Whether its worker saw it hang.
     pub(super) blocked: bool,
+    /// How its worker listed it when it was last compared with that.
+    pub(super) listed: Listed,
+}
+
+/// How a worker lists an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Listed {
+    Running,
+    Ended,
+    Not,
 }
 
 /// An attempt is being ended.

@@ -118,7 +118,7 @@ fn a_crash_at_any_step_breaks_no_promise() {
 #[test]
 fn every_sabotage_is_noticed() {
     let noticed = |sabotage: Sabotage| {
-        (0..300).any(|seed| {
+        (0..5000).any(|seed| {
             let setup = Setup {
                 seed,
                 sabotage: Some(sabotage),
