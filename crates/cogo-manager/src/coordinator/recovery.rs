@@ -58,8 +58,14 @@ impl Coordinator {
                 failures: Failures::default(),
             });
             let id = record.id.clone();
+            let local = process.is_some();
             let worker = Worker::new(record, self.now.monotonic, process);
             self.workers.insert(id.clone(), worker);
+            // Found if it runs, and else started: it has to take up what it left before its leases
+            // run out.
+            if local && self.config.pool.max > 0 {
+                self.process_start(&id);
+            }
             self.arm_worker(&id);
         }
         let mut tasks = restored.tasks;

@@ -367,6 +367,21 @@ fn a_restart_gives_leases_a_full_term() {
 }
 
 #[test]
+fn a_restart_looks_after_local_workers_at_once() {
+    let mut it = Fixture::with(|config| config.pool.max = 1);
+    it.connect("local-1", 1);
+    it.submit("t");
+    it.started("local-1", "t", 1);
+    let before = it.starts;
+    it.restart();
+    assert_eq!(it.starts, before + 1, "it is found, or started");
+    it.connect_with("local-1", 1, &[("t", 1)]);
+    it.complete("local-1", "t", 1, 0);
+    assert_eq!(it.stored("t").state, TaskState::Succeeded);
+    assert_eq!(it.stored("t").attempts.len(), 1);
+}
+
+#[test]
 fn local_workers_are_kept_alive_but_not_for_ever() {
     let mut it = Fixture::with(|config| config.pool.max = 2);
     assert_eq!(it.starts, 1);

@@ -100,7 +100,7 @@ pub(super) enum Phase {
     },
     /// It runs.
     Up,
-    /// It was started by an earlier manager, and may still be there.
+    /// It was started by an earlier manager and may still be there. This one starts none.
     Inherited,
     /// It ended and is started again.
     Restarting {
