@@ -149,6 +149,7 @@ impl Coordinator {
             end: None,
             result: None,
             log_end: None,
+            output_missing: Vec::new(),
         });
         task.record.state = TaskState::Leased;
         task.stage = Stage::Held(Lease {

@@ -2,10 +2,10 @@
 
 use cogo_protocol::manager_event::ManagerEvent;
 use cogo_protocol::message::{
-    Acknowledge, BlockDetected, ExecutionStarted, FromWorker, ProgressUpdate, TaskComplete,
-    TaskError, TerminateTask, ToWorker,
+    Acknowledge, BlockDetected, ExecutionStarted, FromWorker, OutputCut, ProgressUpdate,
+    TaskComplete, TaskError, TerminateTask, ToWorker,
 };
-use cogo_protocol::task::{Fence, TaskId, TaskState};
+use cogo_protocol::task::{Fence, MissingOutput, TaskId, TaskState};
 use cogo_protocol::worker::WorkerId;
 use cogo_store::AttemptEnd;
 
@@ -39,9 +39,9 @@ impl Coordinator {
             FromWorker::Heartbeat(heartbeat) => {
                 self.heartbeat(connection, &worker_id, &heartbeat);
             }
+            FromWorker::OutputCut(cut) => self.output_cut(&worker_id, &cut),
             FromWorker::Welcome(_)
             | FromWorker::TaskOutput(_)
-            | FromWorker::OutputCut(_)
             | FromWorker::Pong(_)
             | FromWorker::TaskList(_) => (),
         }
@@ -228,6 +228,26 @@ impl Coordinator {
         self.output
             .send(connection, ToWorker::TerminateTask(message));
         self.rerank(worker_id);
+    }
+
+    /// Output is gone. It is told on a connection at most once, but anew on each.
+    fn output_cut(&mut self, worker_id: &WorkerId, cut: &OutputCut) {
+        let Some(number) = self.current(worker_id, &cut.task_id, cut.fence) else {
+            return;
+        };
+        let Some(attempt) = (self.tasks.get_mut(&number)).and_then(|task| task.attempt_mut())
+        else {
+            return;
+        };
+        let known = (attempt.output_missing.last()).map_or(0, |missing| missing.end_seq);
+        if cut.first_seq >= known {
+            attempt.output_missing.push(MissingOutput {
+                first_seq: cut.first_seq,
+                end_seq: cut.end_seq,
+                bytes: cut.bytes,
+            });
+            self.output.changed.insert(number);
+        }
     }
 
     fn block(&mut self, worker_id: &WorkerId, block: BlockDetected) {

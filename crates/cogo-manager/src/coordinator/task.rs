@@ -190,5 +190,6 @@ fn attempt_status(attempt: &AttemptRecord) -> cogo_protocol::task::AttemptStatus
         started_at: attempt.started_at_ms,
         ended_at: attempt.ended_at_ms,
         result: attempt.result.clone(),
+        output_missing: attempt.output_missing.clone(),
     }
 }
