@@ -248,7 +248,7 @@ impl Session {
                 return Ok(());
             }
         };
-        match self.keeper.heard(&message)? {
+        match self.keeper.heard(&message) {
             Verdict::PassOn => {
                 self.tell(Input::WorkerSaid(self.id, Box::new(message)))
                     .await

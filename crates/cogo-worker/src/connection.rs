@@ -326,9 +326,10 @@ impl Reader {
         };
         let task_id = task_of(&message).cloned();
         // Only of a command that was not taken a refusal is the attempt's end.
-        let fence = match &message {
-            ToWorker::ExecuteCommand(command) => command.fence,
-            _ => None,
+        let fence = if let ToWorker::ExecuteCommand(command) = &message {
+            command.fence
+        } else {
+            None
         };
         if let Err(refusal) = self.obey(message).await {
             let mut error = self.refusal(task_id.as_ref(), &refusal);

@@ -195,7 +195,7 @@ impl Keeper {
     }
 
     /// Looks at what a worker said, when all output before it was flushed.
-    pub(super) fn heard(&mut self, message: &FromWorker) -> Result<Verdict, TaskLogError> {
+    pub(super) fn heard(&mut self, message: &FromWorker) -> Verdict {
         match message {
             FromWorker::ExecutionStarted(started) => {
                 if let (Some(handle), Some(fence)) = (started.handle, started.fence) {
@@ -206,7 +206,7 @@ impl Keeper {
                         attempt.talk = Talk::Heard;
                     }
                 }
-                Ok(Verdict::PassOn)
+                Verdict::PassOn
             }
             FromWorker::TaskComplete(complete) => {
                 self.ended(&complete.task_id, complete.fence, complete.last_seq)
@@ -217,21 +217,21 @@ impl Keeper {
                     if error.code.as_deref() == Some(error_code::NO_SUCH_TASK) {
                         self.forgotten(task_id);
                     }
-                    Ok(Verdict::PassOn)
+                    Verdict::PassOn
                 }
-                (None, _) => Ok(Verdict::PassOn),
+                (None, _) => Verdict::PassOn,
             },
-            FromWorker::OutputCut(cut) => Ok(self.cut(cut)),
+            FromWorker::OutputCut(cut) => self.cut(cut),
             FromWorker::TaskOutput(output) => {
                 // Only a worker that was asked for JSON sends this.
                 warn!(connection = self.connection.0, task_id = %output.task_id, "output came as text; left out");
-                Ok(Verdict::Keep)
+                Verdict::Keep
             }
-            FromWorker::Welcome(_) | FromWorker::Pong(_) => Ok(Verdict::Keep),
+            FromWorker::Welcome(_) | FromWorker::Pong(_) => Verdict::Keep,
             FromWorker::BlockDetected(_)
             | FromWorker::ProgressUpdate(_)
             | FromWorker::Heartbeat(_)
-            | FromWorker::TaskList(_) => Ok(Verdict::PassOn),
+            | FromWorker::TaskList(_) => Verdict::PassOn,
         }
     }
 
@@ -268,32 +268,27 @@ impl Keeper {
     }
 
     /// The end of an attempt counts when its whole output is in the log.
-    fn ended(
-        &mut self,
-        task_id: &TaskId,
-        fence: Option<Fence>,
-        last_seq: Option<u64>,
-    ) -> Result<Verdict, TaskLogError> {
+    fn ended(&mut self, task_id: &TaskId, fence: Option<Fence>, last_seq: Option<u64>) -> Verdict {
         let Some(attempt) = self.attempts.get_mut(task_id) else {
-            return Ok(Verdict::PassOn);
+            return Verdict::PassOn;
         };
         if fence != Some(attempt.fence) {
-            return Ok(Verdict::PassOn);
+            return Verdict::PassOn;
         }
         if attempt.talk == Talk::Asked {
-            return Ok(Verdict::Keep);
+            return Verdict::Keep;
         }
         if let Some(last_seq) = last_seq
             && last_seq > attempt.next_seq
         {
             attempt.ask_again(task_id, last_seq);
-            return Ok(Verdict::Keep);
+            return Verdict::Keep;
         }
         match self.forget(task_id).map(|attempt| attempt.log) {
             Some(Log::Open(appender)) if self.durability == Durability::Full => {
-                Ok(Verdict::PassOnSynced(Box::new(appender)))
+                Verdict::PassOnSynced(Box::new(appender))
             }
-            Some(Log::Open(_) | Log::Fresh | Log::Waiting) | None => Ok(Verdict::PassOn),
+            Some(Log::Open(_) | Log::Fresh | Log::Waiting) | None => Verdict::PassOn,
         }
     }
 }

@@ -43,7 +43,7 @@ impl Fixture {
 
     fn say(&mut self, message: &FromWorker) -> Came {
         self.keeper.flush().unwrap();
-        match self.keeper.heard(message).unwrap() {
+        match self.keeper.heard(message) {
             Verdict::PassOn | Verdict::PassOnSynced(_) => Came::PassedOn,
             Verdict::Keep => Came::Kept,
         }
@@ -71,7 +71,7 @@ impl Fixture {
                 seq,
                 timestamp_ms: 0,
             };
-            let frame = [&header.encode()[..], &[b'x']].concat();
+            let frame = [&header.encode()[..], b"x"].concat();
             self.keeper.output(frame.into()).unwrap();
         }
     }
