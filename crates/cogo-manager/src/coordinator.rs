@@ -30,6 +30,7 @@ mod config;
 mod counters;
 mod effect;
 mod input;
+mod ladder;
 mod memory;
 mod messages;
 mod output;

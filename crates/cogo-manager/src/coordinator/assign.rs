@@ -20,6 +20,7 @@ use crate::rules::demand::Demand;
 use crate::rules::lease;
 use crate::rules::matching::{Class, Rank};
 use crate::rules::queue::TaskNumber;
+use crate::rules::recovery;
 
 impl Coordinator {
     /// Gives what waits to whoever can take it.
@@ -156,7 +157,7 @@ impl Coordinator {
             room,
             check_at: None,
             ending: None,
-            blocked: false,
+            blocked: None,
         });
         if let Some(key) = Warm::key(&task.record) {
             self.warm.note(key, worker_id);
@@ -187,7 +188,7 @@ impl Coordinator {
             let command = ExecuteCommand {
                 task_id: task.record.id.clone(),
                 timestamp: self.now.unix_ms,
-                command: task.record.request.command.clone(),
+                command: recovery::command(&task.record.request, &task.record.recoveries),
                 attempt: Some(attempt.number),
                 fence: Some(attempt.fence),
             };
