@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::block::BlockInfo;
 use crate::command::CommandRequest;
 use crate::id::ExecId;
 use crate::name::name_type;
@@ -210,6 +211,9 @@ pub struct TaskStatus {
     /// What was decided after attempts that failed, and what came of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub recoveries: Vec<RecoveryRecord>,
+    /// What its worker saw last of its hanging, while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block: Option<BlockInfo>,
     /// Unix time in milliseconds of the submission.
     pub created_at: u64,
     /// Of the first start.

@@ -168,6 +168,7 @@ pub fn task_status(record: &TaskRecord) -> TaskStatus {
         error: record.error.clone(),
         attempts: record.attempts.iter().map(attempt_status).collect(),
         recoveries: record.recoveries.clone(),
+        block: None,
         created_at: record.created_at_ms,
         started_at: record.started_at_ms,
         ended_at: record.ended_at_ms,

@@ -1,6 +1,7 @@
 //! `cogo submit`: gives a task to a server, and shows it to its end.
 
 mod options;
+mod recovery;
 mod request;
 
 use cogo_protocol::task::TaskStatus;
