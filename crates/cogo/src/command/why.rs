@@ -3,8 +3,6 @@
 mod explanation;
 mod words;
 
-use std::io::IsTerminal;
-
 use clap::Args;
 use cogo_protocol::task::{TaskId, TaskStatus};
 use cogo_sandbox::exec_dir::{ExecDir, ExecState, StateDir};
@@ -48,12 +46,7 @@ pub(crate) fn run(options: &Options, state: &StateDir) -> Result<u8, Failure> {
     let text = if options.json {
         serde_json::to_string(&explanation)? + "\n"
     } else {
-        let painter = if std::io::stdout().is_terminal() {
-            Painter::stdout()
-        } else {
-            Painter::plain()
-        };
-        explanation.for_people(painter)
+        explanation.for_people(Painter::stdout())
     };
     print(&text)?;
     Ok(0)
