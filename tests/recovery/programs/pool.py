@@ -8,5 +8,5 @@ def work(_):
     return len(block)
 if __name__ == "__main__":
     with multiprocessing.get_context("fork").Pool(len(os.sched_getaffinity(0))) as pool:
-        results = pool.map_async(work, range(4), chunksize=1).get(60)
+        results = pool.map_async(work, range(4), chunksize=1).get(15)
     print(sum(results) >> 20)

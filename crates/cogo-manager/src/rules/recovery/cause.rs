@@ -71,12 +71,12 @@ fn stopped(after_ms: u64, clock: TimeoutClock, told: &Told<'_>) -> Cause {
 }
 
 /// Whether the last `after_ms` were spent computing: more processor time was used than what came
-/// before can account for, and half of a processor on top. What hangs uses next to none; where this
-/// errs for a program that computed on many processors before it hung, less is tried, not more.
+/// before can account for, and a fifth of a processor on top, which is left to a program on a host
+/// with five times too much to do. What hangs uses next to none.
 fn is_busy(after_ms: u64, usage: Option<Usage>) -> bool {
     usage.is_some_and(|usage| {
         let cpu = usage.cpu_user_ms + usage.cpu_system_ms;
-        cpu >= usage.wall_ms.saturating_sub(after_ms) + after_ms / 2 && cpu > 0
+        cpu >= usage.wall_ms.saturating_sub(after_ms) + after_ms / 5 && cpu > 0
     })
 }
 

@@ -333,7 +333,7 @@ fn the_verdict_gives_the_cause() {
     assert_eq!(told(&Outcome::Exited { code: 1 }, None, asked), None);
     assert_eq!(told(&Outcome::Cancelled, None, calm), None);
     assert_eq!(told(&wall, usage(1000, 20), calm), Some(STUCK));
-    assert_eq!(told(&wall, usage(1000, 900), calm), Some(SLOW));
+    assert_eq!(told(&wall, usage(1000, 300), calm), Some(SLOW));
     assert_eq!(told(&wall, None, calm), Some(STUCK));
     assert_eq!(told(&Outcome::Cancelled, usage(1000, 1), late), Some(STUCK));
     // It computed for a while, then hung.
