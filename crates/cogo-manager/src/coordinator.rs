@@ -31,6 +31,7 @@ mod counters;
 mod effect;
 mod heartbeats;
 mod input;
+mod ladder;
 mod memory;
 mod messages;
 mod output;

@@ -254,18 +254,9 @@ impl Coordinator {
         let Some(&number) = self.numbers.get(&block.task_id) else {
             return;
         };
-        let Some(task) = self.tasks.get_mut(&number) else {
-            return;
-        };
-        let Some(lease) = (task.lease_mut()).filter(|lease| lease.worker_id == *worker_id) else {
-            return;
-        };
-        lease.blocked = true;
-        self.announce(&ManagerEvent::BlockDetected {
-            task_id: block.task_id,
-            worker_id: worker_id.clone(),
-            block_info: block.block_info,
-        });
+        if self.tasks[&number].fence_of(worker_id).is_some() {
+            self.hangs(number, worker_id, block.block_info);
+        }
     }
 
     fn progress(&mut self, worker_id: &WorkerId, update: ProgressUpdate) {

@@ -123,7 +123,7 @@ impl Coordinator {
             room,
             check_at: check_in.map(|it| now + it),
             ending,
-            blocked: false,
+            blocked: None,
             listed: Listed::Running,
         });
         self.running += 1;

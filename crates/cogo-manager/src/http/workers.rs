@@ -86,7 +86,8 @@ pub(super) fn add(routes: Routes) -> Routes {
                 Method::POST,
                 "/recover/{workerId}",
                 ADMIN,
-                "Take a worker's tasks back and queue them anew; restart it if it is local",
+                "Recover what hangs on a worker by its cause. If it has told of no block, take all its \
+                 tasks back and queue them anew, and restart it if it is local",
             )
             .answer_empty(StatusCode::ACCEPTED, "it is under way"),
             recover,

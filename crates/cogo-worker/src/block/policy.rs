@@ -1,6 +1,6 @@
 //! What follows from a block.
 
-use cogo_protocol::block::{BlockPolicy, BlockReason};
+use cogo_protocol::block::BlockPolicy;
 
 use super::Block;
 
@@ -28,28 +28,10 @@ pub fn reaction(policy: BlockPolicy, block: &Block) -> Reaction {
     }
 }
 
-/// Whether there is a strategy that may help, by cause.
-pub(super) fn is_recoverable(reason: BlockReason) -> bool {
-    match reason {
-        // An end of input, an answer; another try of a race; more memory, fewer processes, a clean
-        // place, more time on a processor; another worker.
-        BlockReason::WaitingForInput
-        | BlockReason::Deadlock
-        | BlockReason::MemoryExhausted
-        | BlockReason::PidsExhausted
-        | BlockReason::DiskExhausted
-        | BlockReason::CpuExhausted
-        | BlockReason::HeartbeatLost => true,
-        // The same program would come to the same place again.
-        BlockReason::InfiniteLoop
-        | BlockReason::OutputStalled
-        | BlockReason::Timeout
-        | BlockReason::Unknown => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use cogo_protocol::block::BlockReason;
+
     use super::*;
 
     fn block(reason: BlockReason) -> Block {
@@ -57,7 +39,7 @@ mod tests {
             reason,
             duration: std::time::Duration::from_secs(1),
             usage: cogo_protocol::block::ResourceUsage::default(),
-            recoverable: is_recoverable(reason),
+            recoverable: reason.is_recoverable(),
             evidence: Vec::new(),
         }
     }

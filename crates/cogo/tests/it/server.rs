@@ -7,4 +7,5 @@ mod fleet;
 mod http;
 mod output;
 mod proxy;
+mod recovery;
 mod submit;
