@@ -379,7 +379,11 @@ async fn writable(
 fn length(request: &Request) -> usize {
     match request {
         Request::Input(bytes) => bytes.len(),
-        Request::Eof | Request::Resize(_) | Request::Signal(_) | Request::Stop { .. } => 0,
+        Request::Eof
+        | Request::Resize(_)
+        | Request::Signal(_)
+        | Request::Stop { .. }
+        | Request::StopBlocked { .. } => 0,
     }
 }
 

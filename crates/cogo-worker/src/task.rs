@@ -169,6 +169,7 @@ fn unclear(outcome: &Outcome) -> Refusal {
         | Outcome::PidsExhausted { .. }
         | Outcome::DiskFull { .. }
         | Outcome::TimedOut { .. }
+        | Outcome::Blocked { .. }
         | Outcome::Cancelled
         | Outcome::Unknown { .. } => Refusal::new(error_code::OUTCOME_UNKNOWN, outcome.describe())
             .hint("this is neither success nor failure; run the command again"),
