@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::block::BlockInfo;
 use crate::command::CommandRequest;
 use crate::id::ExecId;
 use crate::name::name_type;
@@ -200,6 +201,9 @@ pub struct TaskStatus {
     pub usage: Option<Usage>,
     /// Why it failed without a verdict.
     pub error: Option<String>,
+    /// Why it hangs, while it hangs. One that was ended for that has the reason in its verdict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block: Option<BlockInfo>,
     /// All attempts, the first one first.
     pub attempts: Vec<AttemptStatus>,
     /// Unix time in milliseconds of the submission.

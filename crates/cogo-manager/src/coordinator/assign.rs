@@ -156,7 +156,7 @@ impl Coordinator {
             room,
             check_at: None,
             ending: None,
-            blocked: false,
+            block: None,
         });
         if let Some(key) = Warm::key(&task.record) {
             self.warm.note(key, worker_id);

@@ -2,8 +2,8 @@
 
 use cogo_protocol::manager_event::ManagerEvent;
 use cogo_protocol::message::{
-    Acknowledge, BlockDetected, ExecutionStarted, FromWorker, Heartbeat, ProgressUpdate,
-    TaskComplete, TaskError, TerminateTask, ToWorker,
+    Acknowledge, ExecutionStarted, FromWorker, Heartbeat, ProgressUpdate, TaskComplete, TaskError,
+    TerminateTask, ToWorker,
 };
 use cogo_protocol::task::{Fence, TaskId, TaskState};
 use cogo_protocol::worker::WorkerId;
@@ -33,6 +33,7 @@ impl Coordinator {
             FromWorker::TaskComplete(complete) => self.complete(connection, &worker_id, *complete),
             FromWorker::TaskError(error) => self.error(connection, &worker_id, error),
             FromWorker::BlockDetected(block) => self.block(&worker_id, *block),
+            FromWorker::BlockReport(report) => self.examined(connection, *report),
             FromWorker::ProgressUpdate(update) => self.progress(&worker_id, update),
             FromWorker::Heartbeat(heartbeat) => self.heartbeat(&worker_id, &heartbeat),
             FromWorker::Welcome(_)
@@ -221,24 +222,6 @@ impl Coordinator {
         self.rerank(worker_id);
     }
 
-    fn block(&mut self, worker_id: &WorkerId, block: BlockDetected) {
-        let Some(&number) = self.numbers.get(&block.task_id) else {
-            return;
-        };
-        let Some(task) = self.tasks.get_mut(&number) else {
-            return;
-        };
-        let Some(lease) = (task.lease_mut()).filter(|lease| lease.worker_id == *worker_id) else {
-            return;
-        };
-        lease.blocked = true;
-        self.announce(&ManagerEvent::BlockDetected {
-            task_id: block.task_id,
-            worker_id: worker_id.clone(),
-            block_info: block.block_info,
-        });
-    }
-
     fn progress(&mut self, worker_id: &WorkerId, update: ProgressUpdate) {
         let holds = (self.numbers.get(&update.task_id))
             .is_some_and(|number| self.tasks[number].fence_of(worker_id).is_some());
@@ -257,6 +240,7 @@ impl Coordinator {
             worker.status = heartbeat.status;
             worker.health = heartbeat.health;
         }
+        self.blocks_told(worker_id, &heartbeat.tasks);
         self.rerank(worker_id);
     }
 }

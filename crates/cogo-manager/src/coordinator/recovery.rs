@@ -117,7 +117,7 @@ impl Coordinator {
             room,
             check_at: check_in.map(|it| now + it),
             ending,
-            blocked: false,
+            block: None,
         });
         self.running += 1;
         self.queue.share_mut().starts(&task.submitter);

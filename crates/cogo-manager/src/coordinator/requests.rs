@@ -45,6 +45,10 @@ impl Coordinator {
             ClientRequest::WorkerRecover(worker_id) => {
                 self.with_worker(&worker_id, Self::recover_worker)
             }
+            ClientRequest::DetectBlock(worker_id) => match self.examine(reply, &worker_id) {
+                Ok(()) => return,
+                Err(error) => Err(error),
+            },
             ClientRequest::Health => Ok(Answer::Health(self.health())),
             ClientRequest::Drain => {
                 self.draining = true;
@@ -80,6 +84,8 @@ impl Coordinator {
     fn show_task(&self, task_id: &TaskId) -> Result<Answer, RequestError> {
         let number = self.number(task_id)?;
         let mut status = task_status(&self.tasks[&number].record);
+        let lease = self.tasks[&number].lease();
+        status.block = lease.and_then(|lease| lease.block.clone());
         if let Stage::Waiting { .. } = self.tasks[&number].stage {
             let order = self.queue.order(self.now.monotonic, POSITION_MAX);
             status.queue_position = order.iter().position(|it| *it == number);

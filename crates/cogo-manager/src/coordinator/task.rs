@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cogo_protocol::block::BlockInfo;
 use cogo_protocol::task::{Fence, TaskState, TaskStatus};
 use cogo_protocol::worker::WorkerId;
 use cogo_store::{AttemptRecord, TaskRecord};
@@ -57,8 +58,8 @@ pub(super) struct Lease {
     pub(super) check_at: Option<Duration>,
     /// Whether it is being ended.
     pub(super) ending: Option<Ending>,
-    /// Whether its worker saw it hang.
-    pub(super) blocked: bool,
+    /// Why it hangs, if it hangs now.
+    pub(super) block: Option<BlockInfo>,
 }
 
 /// An attempt is being ended.
@@ -134,7 +135,7 @@ impl Task {
         Circumstances {
             cancel_requested: self.record.cancel_requested,
             deadline_passed: why == Some(EndingReason::Deadline),
-            blocked: lease.is_some_and(|lease| lease.blocked),
+            blocked: lease.is_some_and(|lease| lease.block.is_some()),
         }
     }
 
@@ -163,6 +164,7 @@ pub fn task_status(record: &TaskRecord) -> TaskStatus {
         verdict: record.verdict.clone(),
         usage: record.usage,
         error: record.error.clone(),
+        block: None,
         attempts: record.attempts.iter().map(attempt_status).collect(),
         created_at: record.created_at_ms,
         started_at: record.started_at_ms,

@@ -194,6 +194,7 @@ impl Keeper {
             FromWorker::BlockDetected(_)
             | FromWorker::ProgressUpdate(_)
             | FromWorker::Heartbeat(_)
+            | FromWorker::BlockReport(_)
             | FromWorker::TaskList(_) => Ok(Verdict::PassOn),
         }
     }

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::blocks;
 use crate::client::{Client, encoded};
 use crate::failure::{Failure, note};
 
@@ -222,10 +223,9 @@ impl TaskView<'_> {
                 false
             }
             FromWorker::BlockDetected(block) => {
-                note(&format!(
-                    "the task hangs: {}",
-                    block.block_info.evidence.join(", ")
-                ));
+                let info = &block.block_info;
+                let duration = Duration::from_millis(info.duration);
+                note(&blocks::line(info.reason, duration, &info.evidence));
                 false
             }
             FromWorker::OutputCut(cut) => {
@@ -240,7 +240,8 @@ impl TaskView<'_> {
             | FromWorker::ProgressUpdate(_)
             | FromWorker::Heartbeat(_)
             | FromWorker::Pong(_)
-            | FromWorker::TaskList(_) => false,
+            | FromWorker::TaskList(_)
+            | FromWorker::BlockReport(_) => false,
         }
     }
 

@@ -160,6 +160,7 @@ impl Fixture {
             exec_id: ExecId::from_parts(*fence, &[0; 10]),
             running: true,
             last_seq: 0,
+            blocked: None,
         };
         self.handle(Input::WorkerConnected {
             connection: ConnectionId(connection),

@@ -8,6 +8,7 @@ use cogo_protocol::task::{Priority, TaskId};
 use cogo_protocol::units::{Bytes, Cpus, TimeSpan};
 use cogo_protocol::worker::WorkerId;
 
+use crate::blocks::BlockOptions;
 use crate::client::ServerOptions;
 
 const EXAMPLES: &str = "\
@@ -139,6 +140,8 @@ pub(crate) struct Options {
     #[arg(short, long, help_heading = "Input and output")]
     pub(super) quiet: bool,
 
+    #[command(flatten)]
+    pub(super) blocks: BlockOptions,
     #[command(flatten)]
     pub(super) server: ServerOptions,
 }
