@@ -10,6 +10,15 @@ use cogo_worker::block::{BlockSettings, Thresholds};
 use crate::failure::Failure;
 use crate::measure;
 
+const AFTER: &str = "How long a kind of hang has to last before it counts, such as deadlock=10s \
+or waiting_for_input=never; may be repeated";
+
+const AFTER_LONG: &str = "How long a kind of hang has to last before it counts, such as \
+deadlock=10s or waiting_for_input=never; may be repeated
+
+The kinds are timeout, infinite_loop, memory_exhausted, cpu_exhausted, unknown, \
+waiting_for_input, deadlock, output_stalled, pids_exhausted and disk_exhausted.";
+
 /// What to do about a command that hangs.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct BlockOptions {
@@ -21,13 +30,8 @@ pub(crate) struct BlockOptions {
         help_heading = "Hanging commands"
     )]
     pub(crate) block_policy: Option<PolicyOption>,
-    /// How long a kind of hang has to last before it counts, such as deadlock=10s, or
-    /// waiting_for_input=never; may be repeated
-    ///
-    /// The kinds are timeout, infinite_loop, memory_exhausted, cpu_exhausted, unknown,
-    /// waiting_for_input, deadlock, output_stalled, pids_exhausted and disk_exhausted.
     #[arg(long, value_name = "KIND=TIME", value_parser = parse_after, value_delimiter = ',',
-          help_heading = "Hanging commands")]
+          help_heading = "Hanging commands", help = AFTER, long_help = AFTER_LONG)]
     pub(crate) block_after: Vec<(BlockReason, Option<u64>)>,
 }
 

@@ -108,7 +108,6 @@ impl BlockWatch {
 
     fn tell(&mut self, news: &News, outbox: &mut Outbox) {
         match (self.form, news) {
-            (BlockForm::Silent, _) => {}
             (BlockForm::Json, News::LimitHit(block) | News::Blocked(block)) => {
                 outbox.event(&convert::block(block));
             }
@@ -120,7 +119,7 @@ impl BlockWatch {
             (BlockForm::Lines, News::Cleared) if std::mem::take(&mut self.told) => {
                 note("it goes on");
             }
-            (BlockForm::Lines, News::Cleared) => {}
+            (BlockForm::Silent, _) | (BlockForm::Lines, News::Cleared) => {}
         }
     }
 
