@@ -1,5 +1,6 @@
 //! `cogo serve` with real workers: what clients see, and what happens when things die.
 
+mod blocks;
 mod deaths;
 mod doors;
 mod fixture;

@@ -1,5 +1,6 @@
 //! `cogo worker` over real `WebSocket`s, with real sandboxes.
 
+mod blocks;
 mod clients;
 mod death;
 mod doors;
