@@ -12,6 +12,7 @@ mod logs;
 mod problem;
 mod rates;
 mod reference;
+mod refusals;
 mod routes;
 mod submit;
 mod system;
@@ -40,6 +41,7 @@ use crate::tokens::Tokens;
 use problem::Problem;
 pub use rates::Rate;
 pub(crate) use rates::Rates;
+pub(crate) use refusals::Refusals;
 pub use system::{HealthReport, QueueReport};
 pub use tasks::TaskPage;
 pub use token_list::{CreateToken, NewToken, TokenInfo, TokenList};
@@ -59,6 +61,8 @@ pub struct DoorsConfig {
     pub message_max: usize,
     /// Requests that one client may send. Default: 20,000 a second.
     pub rate: Rate,
+    /// Time between two heartbeats to a client of a WebSocket. Default: 30 s.
+    pub heartbeat: Duration,
     /// Silence after which a WebSocket is closed; it is pinged before. Default: 30 s.
     pub silence_max: Duration,
 }
@@ -74,6 +78,7 @@ impl Default for DoorsConfig {
                 per_second: 20_000,
                 burst: 20_000,
             },
+            heartbeat: Duration::from_secs(30),
             silence_max: Duration::from_secs(30),
         }
     }
@@ -95,6 +100,7 @@ pub(crate) struct Api {
     pub(crate) worker_clocks: WorkerClocks,
     pub(crate) durability: Durability,
     pub(crate) rates: Rates,
+    pub(crate) refusals: Refusals,
     /// Ends everything that stays open.
     pub(crate) stop: CancellationToken,
     pub(crate) started_at_ms: u64,

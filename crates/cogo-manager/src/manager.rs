@@ -249,6 +249,7 @@ impl Api {
         let tasks = Tasks::new(world.handle.clone(), Arc::clone(&world.store), clock);
         Arc::new(Self {
             rates: http::Rates::new(config.rate),
+            refusals: http::Refusals::new(),
             config,
             handle: world.handle.clone(),
             follows: Follows {
