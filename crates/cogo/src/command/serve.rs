@@ -14,7 +14,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use cogo_manager::coordinator::Config;
 use cogo_manager::rules::pool::PoolConfig;
-use cogo_manager::{Manager, ManagerConfig, Parts, tls_config};
+use cogo_manager::{Manager, ManagerConfig, Parts, Rate, tls_config};
 use cogo_protocol::units::TimeSpan;
 use cogo_sandbox::exec_dir::StateDir;
 use cogo_store::task_log::TaskLogs;
@@ -78,6 +78,18 @@ pub(crate) struct Options {
     /// repeated
     #[arg(long, value_name = "ORIGIN", help_heading = "Server")]
     allow_origin: Vec<String>,
+    /// Requests that one client may send in a second; more are refused
+    #[arg(long, value_name = "COUNT", default_value_t = 20_000,
+          value_parser = clap::value_parser!(u32).range(1..=1_000_000), help_heading = "Server")]
+    rate: u32,
+    /// Time between two heartbeats to a client of a WebSocket
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "30s",
+        help_heading = "Server"
+    )]
+    heartbeat: TimeSpan,
 
     /// Local workers: at least and at most, or exactly
     #[arg(
@@ -121,6 +133,9 @@ pub(crate) struct Options {
     #[arg(long, value_name = "TIME", help_heading = "Ending")]
     drain_timeout: Option<TimeSpan>,
 }
+
+/// More often than this a heartbeat says nothing new.
+const HEARTBEAT_MIN: Duration = Duration::from_millis(100);
 
 /// What a task's state survives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -255,6 +270,11 @@ fn config(options: &Options) -> ManagerConfig {
         ..ManagerConfig::default()
     };
     config.doors.origins.clone_from(&options.allow_origin);
+    config.doors.heartbeat = Duration::from(options.heartbeat).max(HEARTBEAT_MIN);
+    config.doors.rate = Rate {
+        per_second: options.rate,
+        burst: options.rate,
+    };
     config.coordinator = Config {
         lease,
         heartbeat: lease / 5,

@@ -4,6 +4,7 @@
 
 mod arguments;
 mod attach;
+mod clients;
 mod exit_codes;
 mod fixture;
 mod host;

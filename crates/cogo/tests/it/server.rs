@@ -2,7 +2,7 @@
 
 mod deaths;
 mod doors;
-mod fixture;
+pub(crate) mod fixture;
 mod fleet;
 mod http;
 mod output;
