@@ -105,7 +105,7 @@ pub(super) fn add(routes: Routes, file_max: usize) -> Routes {
                 "Write a file into a task's workspace, as bytes",
             )
             .query::<FileQuery>()
-            .bytes()
+            .bytes("application/octet-stream")
             .answer_empty(StatusCode::CREATED, "it is written"),
             put.layer(large),
         )
@@ -117,7 +117,9 @@ pub(super) fn add(routes: Routes, file_max: usize) -> Routes {
                 "Read a file of a task's workspace, or list a directory (`.` is the workspace)",
             )
             .query::<FileQuery>()
-            .answer::<Listing>(StatusCode::OK, "a directory; a file comes as it is"),
+            .problem(StatusCode::PAYLOAD_TOO_LARGE)
+            .answer::<Listing>(StatusCode::OK, "a directory; a file comes as it is")
+            .answer_as(&["application/octet-stream"], "a file"),
             read,
         )
         .add(
