@@ -114,17 +114,14 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
     let routes = tasks::add(routes);
     let routes = logs::add(routes);
     let routes = workers::add(routes);
+    let routes = workers::add_door(routes);
     let routes = events::add(routes);
     let routes = files::add(routes, api.config.file_max);
     let routes = token_list::add(routes);
     let (doors, document) = routes.finish();
     let document = Arc::new(document);
     let body_max = DefaultBodyLimit::max(api.config.body_max);
-    doors
-        .layer(middleware::from_fn_with_state(
-            Arc::clone(&api),
-            doors::admit,
-        ))
+    guard(&api, doors)
         .layer(body_max)
         .route(
             "/openapi.json",
@@ -135,6 +132,23 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .method_not_allowed_fallback(no_such_method)
         .layer(middleware::map_response(harden))
         .with_state(api)
+}
+
+/// The door for workers alone, for a listener that nobody else is to use.
+pub(crate) fn workers_router(api: Arc<Api>) -> Router {
+    let (door, _) = workers::add_door(routes::Routes::new()).finish();
+    guard(&api, door)
+        .fallback(no_such_path)
+        .layer(middleware::map_response(harden))
+        .with_state(api)
+}
+
+/// Nobody passes who is not let in.
+fn guard(api: &Arc<Api>, doors: Router<Arc<Api>>) -> Router<Arc<Api>> {
+    doors.layer(middleware::from_fn_with_state(
+        Arc::clone(api),
+        doors::admit,
+    ))
 }
 
 async fn no_such_path(uri: Uri) -> Problem {

@@ -23,7 +23,8 @@ const PAGE_LEN: usize = 100;
 const PAGE_LEN_MAX: usize = 1000;
 
 /// What `state` of a list may be.
-const STATES_PATTERN: &str = "^((queued|leased|running|succeeded|failed|timed_out|blocked|cancelled|lost)(,|$))*$";
+const STATES_PATTERN: &str =
+    "^((queued|leased|running|succeeded|failed|timed_out|blocked|cancelled|lost)(,|$))*$";
 
 /// A page of tasks, the newest first.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]

@@ -5,6 +5,7 @@ mod own_token;
 mod pool;
 mod process;
 mod stopping;
+mod workers_listener;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -212,9 +213,19 @@ async fn serve(options: &Options, state: &Path) -> Result<u8, Failure> {
     })?;
     let address = listener.local_addr()?;
     let own = own_token::OwnToken::load(&home)?;
+    let tls = tls(options)?;
+    // Local workers do not speak TLS, and what stays on this host does not need it.
+    let workers_listener = match tls {
+        Some(_) => Some(workers_listener::bind(&home).await?),
+        None => None,
+    };
+    let join = match &workers_listener {
+        Some(listener) => listener.local_addr()?,
+        None => dialable(address),
+    };
     let pool = Arc::new(LocalPool::start(PoolSettings {
         directory: state.join("workers"),
-        join: format!("ws://{}", dialable(address)),
+        join: format!("ws://{join}"),
         token_file: own.path().to_owned(),
         slots: options.slots,
     })?);
@@ -224,7 +235,8 @@ async fn serve(options: &Options, state: &Path) -> Result<u8, Failure> {
         local_workers: pool.clone(),
         own_token: Some(own.record()),
         listener,
-        tls: tls(options)?,
+        tls,
+        workers_listener,
     };
     let mut manager = Manager::start(config(options), parts).map_err(explain)?;
     let url = url(options, address);
