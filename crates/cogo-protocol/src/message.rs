@@ -198,8 +198,8 @@ mod tests {
     fn the_samples_are_messages() {
         for sample in samples() {
             let text = sample.to_string();
-            let known = ToWorker::parse(&text).is_ok()
-                || serde_json::from_str::<FromWorker>(&text).is_ok();
+            let known =
+                ToWorker::parse(&text).is_ok() || serde_json::from_str::<FromWorker>(&text).is_ok();
             assert!(known, "{text}");
         }
     }

@@ -1,4 +1,5 @@
-//! Clients in other languages, which lie in `tests/clients`, against a worker and a manager.
+//! Clients in other languages, which lie in `tests/clients`, against a worker and a manager; and a
+//! checker of the HTTP interface, which knows of it what the served document says.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -95,4 +96,32 @@ fn a_client_in_node_drives_a_manager() {
 #[test]
 fn a_client_in_python_drives_a_manager() {
     drive_manager("python");
+}
+
+#[test]
+fn the_http_interface_is_as_its_document_says() {
+    let checker = "schemathesis";
+    let install = Command::new(script()).arg(checker).output().unwrap();
+    if !install.status.success() {
+        let why = String::from_utf8_lossy(&install.stderr);
+        eprintln!("skipped: {checker} cannot be installed here: {why}");
+        return;
+    }
+    let server = Server::start(&["--workers", "0"]);
+    server.submit("waiting", "true");
+    let mut create = (server.world).cogo(["token", "create", "checker", "--scope", "admin"]);
+    let created = finish(&mut create);
+    assert_eq!(created.code, Some(0), "{created:?}");
+    let output = Command::new(script())
+        .args([checker, &format!("http://{}", server.address)])
+        .arg(created.stdout.trim())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}\n{errors}");
+    // It has checked something.
+    assert!(said.contains("Test cases:"), "{said}");
+    let log = server.log();
+    assert!(!log.contains("panicked") && !log.contains("ERROR"), "{log}");
 }

@@ -1,10 +1,12 @@
 //! `cogo serve` with real workers: what clients see, and what happens when things die.
 
+mod bounds;
 mod deaths;
 mod doors;
 pub(crate) mod fixture;
 mod fleet;
 mod http;
+mod nonsense;
 mod output;
 mod proxy;
 mod submit;
