@@ -116,7 +116,7 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
     let routes = workers::add(routes);
     let routes = workers::add_door(routes);
     let routes = events::add(routes);
-    let routes = files::add(routes, api.config.file_max);
+    let routes = files::add(routes);
     let routes = token_list::add(routes);
     let (doors, document) = routes.finish();
     let document = Arc::new(document);

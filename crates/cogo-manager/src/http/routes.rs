@@ -112,10 +112,14 @@ impl Operation {
     }
 
     /// The body that it takes, as bytes.
-    pub(super) fn bytes(mut self, media: &'static str) -> Self {
+    pub(super) fn bytes(mut self, media: &'static [&'static str]) -> Self {
         self.problems.extend([400, 413]);
         self.describe(move |operation, _| {
-            let content = json!({media: {"schema": {"type": "string", "format": "binary"}}});
+            let binary = json!({"schema": {"type": "string", "format": "binary"}});
+            let forms = media
+                .iter()
+                .map(|media| ((*media).to_owned(), binary.clone()));
+            let content: Map<String, Value> = forms.collect();
             operation.insert(
                 "requestBody".to_owned(),
                 json!({"required": true, "content": content}),
@@ -169,6 +173,16 @@ impl Operation {
                 StatusCode::OK,
                 json!({"description": what, "content": content}),
             );
+        })
+    }
+
+    /// It answers with server-sent events too, each of which holds this in JSON.
+    pub(super) fn answer_events<T: JsonSchema>(self) -> Self {
+        self.describe(|operation, schemas| {
+            let schema = schemas.subschema_for::<T>();
+            let content =
+                json!({"text/event-stream": {"schema": {"type": "string"}, "x-event": schema}});
+            insert_answer(operation, StatusCode::OK, json!({"content": content}));
         })
     }
 

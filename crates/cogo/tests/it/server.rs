@@ -3,6 +3,7 @@
 mod bounds;
 mod deaths;
 mod doors;
+mod files;
 pub(crate) mod fixture;
 mod fleet;
 mod http;
