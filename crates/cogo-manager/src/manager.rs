@@ -166,9 +166,9 @@ impl Manager {
         Ok(Self {
             handle,
             address,
-            servers,
             stop,
             owner,
+            servers,
         })
     }
 

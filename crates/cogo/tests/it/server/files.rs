@@ -78,11 +78,16 @@ fn files_are_written_read_listed_and_deleted() {
 fn trees_travel_as_archives() {
     let server = server();
     let mut archive = tar::Builder::new(Vec::new());
-    for (name, content) in [("greeting", &b"hello"[..]), ("deep/er/data", &[7; 100_000])] {
+    for (name, content) in [
+        ("greeting", b"hello".to_vec()),
+        ("deep/er/data", vec![7; 100_000]),
+    ] {
         let mut header = tar::Header::new_gnu();
         header.set_size(content.len() as u64);
         header.set_mode(0o640);
-        archive.append_data(&mut header, name, content).unwrap();
+        archive
+            .append_data(&mut header, name, content.as_slice())
+            .unwrap();
     }
     let archive = archive.into_inner().unwrap();
     let sent = ask(&server, "PUT", "sent", ("Content-Type", TAR), &archive);
