@@ -29,6 +29,7 @@ mod attempts;
 mod config;
 mod counters;
 mod effect;
+mod heartbeats;
 mod input;
 mod memory;
 mod messages;

@@ -230,6 +230,21 @@ pub struct AttemptStatus {
     pub ended_at: Option<u64>,
     /// What became of it, for a reader: `exited with 0`, `worker lost`.
     pub result: Option<String>,
+    /// Output that its worker could not give, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub output_missing: Vec<MissingOutput>,
+}
+
+/// Records of output that are gone for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MissingOutput {
+    /// The first of them.
+    pub first_seq: u64,
+    /// The record after the last of them.
+    pub end_seq: u64,
+    /// Bytes of output in them; 0 if nobody knows.
+    pub bytes: u64,
 }
 
 #[cfg(test)]

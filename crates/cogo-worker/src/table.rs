@@ -104,6 +104,8 @@ pub(crate) struct Summary {
     pub(crate) current: Option<TaskId>,
     /// Those that run, and those of a manager whose end was not acknowledged; oldest first.
     pub(crate) tasks: Arc<[Arc<Task>]>,
+    /// How many of them run.
+    pub(crate) live: usize,
 }
 
 /// What the table goes by.
@@ -217,6 +219,7 @@ impl Table {
                 None => WorkerStatus::Idle,
             },
             draining: self.draining,
+            live: tasks.iter().filter(|task| task.is_live()).count(),
             current: current.map(|task| task.record.task_id.clone()),
             tasks: tasks.into(),
         }

@@ -59,6 +59,16 @@ pub(super) struct Lease {
     pub(super) ending: Option<Ending>,
     /// Whether its worker saw it hang.
     pub(super) blocked: bool,
+    /// How its worker listed it when it was last compared with that.
+    pub(super) listed: Listed,
+}
+
+/// How a worker lists an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Listed {
+    Running,
+    Ended,
+    Not,
 }
 
 /// An attempt is being ended.
@@ -180,5 +190,6 @@ fn attempt_status(attempt: &AttemptRecord) -> cogo_protocol::task::AttemptStatus
         started_at: attempt.started_at_ms,
         ended_at: attempt.ended_at_ms,
         result: attempt.result.clone(),
+        output_missing: attempt.output_missing.clone(),
     }
 }

@@ -12,7 +12,7 @@ use cogo_sandbox::spec::{ExecSpec, Isolation, Limits, Network, Stdin, Workspace,
 use cogo_sandbox::start::{Launcher, Secret, Start, StartError, Started, start};
 use cogo_sandbox::verdict::{Outcome, Verdict};
 
-use crate::host::until;
+use crate::host::{self, until};
 
 /// A place for the execs of one test.
 pub(crate) struct Place {
@@ -54,6 +54,7 @@ impl Ended {
 
 impl Place {
     pub(crate) fn new() -> Self {
+        host::note_stale_groups();
         let folder = tempfile::tempdir().expect("a temporary folder");
         let workspace = folder.path().join("workspace");
         std::fs::create_dir(&workspace).expect("a workspace");

@@ -1,9 +1,11 @@
 //! What the host shows of our execs: processes, control groups, mounts. And the way to wait for
 //! it to change.
 
+use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use crate::fixture::Place;
@@ -105,13 +107,28 @@ pub(crate) fn kill_9(pid: i32) {
     let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
 }
 
+/// Control groups left behind before these tests began. A host hands out process ids again, and
+/// groups and ids of execs here are named after them.
+static STALE_GROUPS: LazyLock<HashSet<PathBuf>> = LazyLock::new(|| all_groups("").collect());
+
+/// Takes note of what was left behind. Call it before the first exec is started.
+pub(crate) fn note_stale_groups() {
+    LazyLock::force(&STALE_GROUPS);
+}
+
 /// Control groups of execs whose id starts so, in every hierarchy.
 pub(crate) fn groups(id_prefix: &str) -> Vec<PathBuf> {
+    all_groups(id_prefix)
+        .filter(|group| !STALE_GROUPS.contains(group))
+        .collect()
+}
+
+fn all_groups(id_prefix: &str) -> impl Iterator<Item = PathBuf> {
     let mut found = Vec::new();
     for mount in cgroup_mounts() {
         find_groups(&mount, &format!("cogo-{id_prefix}"), 4, &mut found);
     }
-    found
+    found.into_iter()
 }
 
 fn cgroup_mounts() -> Vec<PathBuf> {

@@ -229,10 +229,11 @@ impl TaskView<'_> {
                 false
             }
             FromWorker::OutputCut(cut) => {
-                note(&format!(
-                    "{} bytes of output were cut on the worker",
-                    cut.bytes
-                ));
+                let (first, last) = (cut.first_seq, cut.end_seq.saturating_sub(1));
+                note(&match cut.bytes {
+                    0 => format!("records {first} to {last} of the output are lost"),
+                    bytes => format!("{bytes} bytes of output were cut on the worker"),
+                });
                 false
             }
             FromWorker::Welcome(_)
