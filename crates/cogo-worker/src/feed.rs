@@ -223,6 +223,7 @@ mod tests {
     use cogo_sandbox::verdict::{Outcome, Usage, Verdict};
 
     use super::*;
+    use crate::block::{BlockSettings, Blocks};
     use crate::task::Phase;
     use crate::task_record::{InputRecord, PhaseRecord, TaskRecord};
 
@@ -247,6 +248,8 @@ mod tests {
             begun: None,
             log_end,
             looks: 0,
+            input_ended: false,
+            blocks: Blocks::default(),
         });
         let (out, mut messages) = mpsc::channel(64);
         let feed = Feed {
@@ -259,6 +262,7 @@ mod tests {
                     workspace: None,
                     input: InputRecord::Closed,
                     pty: false,
+                    block: BlockSettings::default(),
                     phase: PhaseRecord::Started,
                 },
                 exec,

@@ -5,6 +5,7 @@
 mod arguments;
 mod attach;
 mod blocks;
+mod clients;
 mod exit_codes;
 mod fixture;
 mod host;
