@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 
 use crate::command::{
     attach, doctor, health, kill, logs, plan, prune, ps, queue, rootfs, run, serve, submit, token,
-    wait, worker, workers,
+    wait, why, worker, workers,
 };
 use crate::exit_code;
 use crate::failure::Failure;
@@ -43,6 +43,7 @@ enum Command {
     Logs(logs::Options),
     Attach(attach::Options),
     Wait(wait::Options),
+    Why(why::Options),
     Kill(kill::Options),
     Prune(prune::Options),
     Doctor(doctor::Options),
@@ -84,6 +85,7 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         }
         Command::Ps(options) => ps::run(options, &state()?),
         Command::Logs(options) => logs::run(options, &state()?),
+        Command::Why(options) => why::run(options, &state()?),
         Command::Kill(options) => kill::run(options, &state()?),
         Command::Prune(options) => prune::run(options, &state()?),
         Command::Doctor(options) => doctor::run(options),

@@ -15,5 +15,6 @@ pub(crate) mod serve;
 pub(crate) mod submit;
 pub(crate) mod token;
 pub(crate) mod wait;
+pub(crate) mod why;
 pub(crate) mod worker;
 pub(crate) mod workers;
