@@ -185,7 +185,7 @@ pub fn execute<D: Dispatch>(
         observe,
     };
     std::thread::scope(|scope| {
-        let outcome = run.to_the_end(scope);
+        let outcome = run.follow_all(scope);
         // After an error there are commands that nobody follows to a written end.
         if outcome.is_err() {
             cancel.ask();
@@ -195,7 +195,7 @@ pub fn execute<D: Dispatch>(
 }
 
 impl<'s, D: Dispatch> Run<'s, '_, D> {
-    fn to_the_end<'scope>(
+    fn follow_all<'scope>(
         mut self,
         scope: &'scope Scope<'scope, '_>,
     ) -> Result<PlanOutcome, ExecuteError>
@@ -272,7 +272,7 @@ impl<'s, D: Dispatch> Run<'s, '_, D> {
                     message: error.to_string(),
                     hint: None,
                 };
-                self.over(node, Err(error), BTreeMap::new(), Duration::ZERO)?;
+                self.over(node, &Err(error), BTreeMap::new(), Duration::ZERO)?;
                 Ok(false)
             }
         }
@@ -401,14 +401,14 @@ impl<'s, D: Dispatch> Run<'s, '_, D> {
             // A result that is not kept is made again.
             let _ = cache.keep(&key, step, &outputs, workspace);
         }
-        self.over(node, result, outputs, took)
+        self.over(node, &result, outputs, took)
     }
 
     /// An attempt has come to its end.
     fn over(
         &mut self,
         node: usize,
-        result: Result<Outcome, DispatchError>,
+        result: &Result<Outcome, DispatchError>,
         outputs: BTreeMap<String, String>,
         took: Duration,
     ) -> Result<(), ExecuteError> {
@@ -419,7 +419,7 @@ impl<'s, D: Dispatch> Run<'s, '_, D> {
             outcome: result.as_ref().ok().cloned(),
             outputs: outputs.clone(),
         })?;
-        let retry = if is_success(&result) {
+        let retry = if is_success(result) {
             self.progress.succeed(node, outputs);
             false
         } else {
@@ -429,8 +429,8 @@ impl<'s, D: Dispatch> Run<'s, '_, D> {
             .running
             .remove(&node)
             .map_or(1, |attempt| attempt.number);
-        let described = match &result {
-            Ok(_) if is_success(&result) => None,
+        let described = match result {
+            Ok(_) if is_success(result) => None,
             Ok(outcome) => Some(outcome.describe()),
             Err(error) => Some(error.message.clone()),
         };
