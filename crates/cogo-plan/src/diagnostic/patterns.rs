@@ -119,6 +119,7 @@ impl Patterns {
         let found = format
             .follow
             .iter()
+            .filter(|follow| follow.role != Role::Message || !open.draft.has_message())
             .find_map(|follow| Some((follow, follow.pattern.captures(stripped)?)));
         let Some((follow, captures)) = found else {
             return Taken::No;
@@ -129,7 +130,9 @@ impl Patterns {
         open.take(line, follow, &captures);
         match follow.role {
             Role::End => Taken::Last,
-            Role::Ignore | Role::Continuation | Role::Location | Role::Note => Taken::Yes,
+            Role::Ignore | Role::Continuation | Role::Location | Role::Note | Role::Message => {
+                Taken::Yes
+            }
         }
     }
 
@@ -278,10 +281,12 @@ impl Patterns {
         if line.trim().is_empty() {
             return;
         }
-        if self.memory.len() == MEMORY {
-            self.memory.pop_front();
-        }
-        self.memory.push_back(line.to_owned());
+        // The oldest one's memory is used again: most lines are only ever remembered.
+        let full = self.memory.len() == MEMORY;
+        let oldest = full.then(|| self.memory.pop_front()).flatten();
+        let mut kept = oldest.unwrap_or_default();
+        line.clone_into(&mut kept);
+        self.memory.push_back(kept);
     }
 }
 
@@ -294,7 +299,7 @@ impl Open {
         self.draft.lines_taken += 1;
         match follow.role {
             Role::Ignore => {}
-            Role::Continuation | Role::End => {
+            Role::Continuation | Role::Message | Role::End => {
                 self.draft
                     .fill(&follow.pattern, captures, follow.join.as_deref());
             }
