@@ -106,7 +106,13 @@ impl Feed {
             // The order matters: what had ended before the log was read to its end has nothing
             // more to tell.
             let now = progress.borrow_and_update().clone();
-            let due = now.log_end > replay.position() || now.end().is_some() || now.looks != looks;
+            // A verdict says where the log ends, so that nothing is looked for behind it.
+            let unsure = match now.end().map(AsRef::as_ref) {
+                None => now.looks != looks,
+                Some(End::Refused(_)) => true,
+                Some(End::Verdict(_)) => false,
+            };
+            let due = now.log_end > replay.position() || unsure;
             looks = now.looks;
             if due && log == Log::Readable {
                 (replay, log) = self.catch_up(replay).await?;
