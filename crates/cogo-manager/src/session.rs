@@ -248,6 +248,7 @@ impl Session {
                 return Ok(());
             }
         };
+        self.api.refusals.hear(&message);
         match self.keeper.heard(&message) {
             Verdict::PassOn => {
                 self.tell(Input::WorkerSaid(self.id, Box::new(message)))

@@ -206,14 +206,14 @@ pub struct TaskStatus {
     pub usage: Option<Usage>,
     /// Why it failed without a verdict.
     pub error: Option<String>,
+    /// Why it hangs, while it hangs. One that was ended for that has the reason in its verdict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block: Option<BlockInfo>,
     /// All attempts, the first one first.
     pub attempts: Vec<AttemptStatus>,
     /// What was decided after attempts that failed, and what came of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub recoveries: Vec<RecoveryRecord>,
-    /// What its worker saw last of its hanging, while it runs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub block: Option<BlockInfo>,
     /// Unix time in milliseconds of the submission.
     pub created_at: u64,
     /// Of the first start.

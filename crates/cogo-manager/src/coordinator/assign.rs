@@ -158,7 +158,7 @@ impl Coordinator {
             room,
             check_at: None,
             ending: None,
-            blocked: None,
+            block: None,
             listed: Listed::Running,
         });
         if let Some(key) = Warm::key(&task.record) {

@@ -2,8 +2,8 @@
 
 use cogo_protocol::manager_event::ManagerEvent;
 use cogo_protocol::message::{
-    Acknowledge, BlockDetected, ExecutionStarted, FromWorker, OutputCut, ProgressUpdate,
-    TaskComplete, TaskError, TerminateTask, ToWorker,
+    Acknowledge, ExecutionStarted, FromWorker, OutputCut, ProgressUpdate, TaskComplete, TaskError,
+    TerminateTask, ToWorker,
 };
 use cogo_protocol::task::{Fence, MissingOutput, TaskId, TaskState};
 use cogo_protocol::worker::WorkerId;
@@ -35,6 +35,7 @@ impl Coordinator {
             FromWorker::TaskComplete(complete) => self.complete(connection, &worker_id, *complete),
             FromWorker::TaskError(error) => self.error(connection, &worker_id, error),
             FromWorker::BlockDetected(block) => self.block(&worker_id, *block),
+            FromWorker::BlockReport(report) => self.examined(connection, *report),
             FromWorker::ProgressUpdate(update) => self.progress(&worker_id, update),
             FromWorker::Heartbeat(heartbeat) => {
                 self.heartbeat(connection, &worker_id, &heartbeat);
@@ -247,15 +248,6 @@ impl Coordinator {
                 bytes: cut.bytes,
             });
             self.output.changed.insert(number);
-        }
-    }
-
-    fn block(&mut self, worker_id: &WorkerId, block: BlockDetected) {
-        let Some(&number) = self.numbers.get(&block.task_id) else {
-            return;
-        };
-        if self.tasks[&number].fence_of(worker_id).is_some() {
-            self.hangs(number, worker_id, block.block_info);
         }
     }
 

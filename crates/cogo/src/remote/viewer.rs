@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::blocks;
 use crate::client::{Client, encoded};
 use crate::failure::{Failure, note};
 
@@ -267,10 +268,9 @@ impl TaskView<'_> {
                 };
             }
             FromWorker::BlockDetected(block) => {
-                note(&format!(
-                    "the task hangs: {}",
-                    block.block_info.evidence.join(", ")
-                ));
+                let info = &block.block_info;
+                let duration = Duration::from_millis(info.duration);
+                note(&blocks::line(info.reason, duration, &info.evidence));
             }
             FromWorker::OutputCut(cut) => {
                 let (first, last) = (cut.first_seq, cut.end_seq.saturating_sub(1));
@@ -284,7 +284,8 @@ impl TaskView<'_> {
             | FromWorker::ProgressUpdate(_)
             | FromWorker::Heartbeat(_)
             | FromWorker::Pong(_)
-            | FromWorker::TaskList(_) => {}
+            | FromWorker::TaskList(_)
+            | FromWorker::BlockReport(_) => {}
         }
         Heard::Other
     }

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::http::{Answer, Request, send};
 use crate::fixture::{Fixture, await_condition, strongest_tier};
+use crate::worker::fixture::Client;
 
 /// Before every path.
 pub(crate) const API: &str = "/api/sandbox";
@@ -120,6 +121,11 @@ impl Server {
         let pid = Pid::from_child(&child);
         self.others.push(child);
         pid
+    }
+
+    /// A client that speaks the worker's protocol with the manager.
+    pub(crate) fn connect(&self) -> Client {
+        Client::connect(&format!("ws://{}{API}/connect", self.address), &[]).unwrap()
     }
 
     /// Waits until so many workers are connected.
