@@ -69,6 +69,7 @@ fn run_part(part: u64, parts: u64) {
             ("succeeded", seen.succeeded),
             ("given up", seen.given_up),
             ("repeated", seen.repeated),
+            ("recovered", seen.recoveries),
         ] {
             assert!(count > 0, "the simulation has seen nothing {what}");
         }
