@@ -11,6 +11,8 @@ mod footprint;
 mod harness;
 mod host;
 mod latency;
+mod lines;
+mod manager;
 mod measure;
 mod peers;
 mod recovery;
@@ -108,9 +110,18 @@ enum What {
         #[arg(long, default_value_t = 30)]
         seconds: u64,
     },
+    /// The manager as its clients see it, beside a bare worker and the seed design.
+    Manager(manager::Options),
     /// Writes times; what `latency` follows.
     #[command(hide = true)]
     Stamp,
+    /// Writes so many lines with the time in them, with a pause after each.
+    #[command(hide = true)]
+    Lines {
+        count: u32,
+        /// In microseconds.
+        pause: u64,
+    },
 }
 
 /// How contenders take turns.
@@ -154,7 +165,11 @@ fn main() -> anyhow::Result<()> {
         What::Recovery { filters, at_once } => recovery::run(&filters, at_once),
         What::Blocks { filters, at_once } => blocks::run(&filters, at_once),
         What::All { turns } => all(turns),
+        What::Manager(options) => manager::run(&options),
         What::Stamp => latency::stamp(),
+        What::Lines { count, pause } => {
+            lines::write(count, std::time::Duration::from_micros(pause))
+        }
     }
 }
 

@@ -165,23 +165,6 @@ impl Cause {
 }
 
 impl BlockReason {
-    /// For people, as a lowercase fragment.
-    pub const fn describe(self) -> &'static str {
-        match self {
-            Self::Timeout => "ran past its time",
-            Self::InfiniteLoop => "spins without an effect",
-            Self::MemoryExhausted => "memory is used up",
-            Self::CpuExhausted => "the processor is used up",
-            Self::Unknown => "the evidence does not say why",
-            Self::WaitingForInput => "waits for input that nobody sends",
-            Self::Deadlock => "its threads or processes wait for each other",
-            Self::OutputStalled => "writes to something that nobody reads",
-            Self::PidsExhausted => "no more processes are allowed",
-            Self::DiskExhausted => "its private disk is full",
-            Self::HeartbeatLost => "its worker went silent",
-        }
-    }
-
     /// What may help against it, in the order in which it is tried.
     pub const fn strategies(self) -> &'static [Strategy] {
         use Strategy::{

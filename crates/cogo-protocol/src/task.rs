@@ -206,14 +206,14 @@ pub struct TaskStatus {
     pub usage: Option<Usage>,
     /// Why it failed without a verdict.
     pub error: Option<String>,
+    /// Why it hangs, while it hangs. One that was ended for that has the reason in its verdict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block: Option<BlockInfo>,
     /// All attempts, the first one first.
     pub attempts: Vec<AttemptStatus>,
     /// What was decided after attempts that failed, and what came of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub recoveries: Vec<RecoveryRecord>,
-    /// What its worker saw last of its hanging, while it runs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub block: Option<BlockInfo>,
     /// Unix time in milliseconds of the submission.
     pub created_at: u64,
     /// Of the first start.
@@ -242,6 +242,21 @@ pub struct AttemptStatus {
     pub ended_at: Option<u64>,
     /// What became of it, for a reader: `exited with 0`, `worker lost`.
     pub result: Option<String>,
+    /// Output that its worker could not give, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub output_missing: Vec<MissingOutput>,
+}
+
+/// Records of output that are gone for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MissingOutput {
+    /// The first of them.
+    pub first_seq: u64,
+    /// The record after the last of them.
+    pub end_seq: u64,
+    /// Bytes of output in them; 0 if nobody knows.
+    pub bytes: u64,
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use cogo_protocol::exec::Isolation;
 use cogo_protocol::id::ExecId;
 use cogo_protocol::recovery::RecoveryRecord;
-use cogo_protocol::task::{Fence, TaskId, TaskRequest, TaskState};
+use cogo_protocol::task::{Fence, MissingOutput, TaskId, TaskRequest, TaskState};
 use cogo_protocol::verdict::{Usage, Verdict};
 use cogo_protocol::worker::{Capabilities, WorkerId};
 use serde::{Deserialize, Serialize};
@@ -69,6 +69,9 @@ pub struct AttemptRecord {
     pub result: Option<String>,
     /// Sequence number after the last record of its output, once that is final.
     pub log_end: Option<u64>,
+    /// Output that its worker could not give, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub output_missing: Vec<MissingOutput>,
 }
 
 /// What became of an attempt.

@@ -2,13 +2,14 @@
 
 use std::ops::Range;
 
-use cogo_protocol::event::{Finished, Notice, RunEvent, Started};
+use cogo_protocol::event::{BlockCleared, BlockDetected, Finished, Notice, RunEvent, Started};
 use cogo_protocol::id::ExecId;
 use cogo_protocol::record::{Chunk, OutputRecord};
 use cogo_sandbox::exec_dir::{ExecDir, Running};
 use cogo_sandbox::log;
+use cogo_worker::block::Block;
 pub(crate) use cogo_worker::convert::verdict;
-use cogo_worker::convert::{isolation, stream, usage};
+use cogo_worker::convert::{isolation, ms, stream, usage};
 
 use crate::failure::Failure;
 use crate::instant;
@@ -55,6 +56,25 @@ pub(crate) fn hint(code: &str, message: &str, hint: &str) -> String {
         code: code.to_owned(),
         message: message.to_owned(),
         hint: Some(hint.to_owned()),
+    }))
+}
+
+/// The line that says that the command hangs, or has hit a limit.
+pub(crate) fn block(block: &Block) -> String {
+    line(&RunEvent::BlockDetected(BlockDetected {
+        timestamp_ms: instant::now_ms(),
+        reason: block.reason,
+        duration_ms: ms(block.duration),
+        resource_usage: block.usage,
+        recoverable: block.recoverable,
+        evidence: block.evidence.clone(),
+    }))
+}
+
+/// The line that says that it hangs no more.
+pub(crate) fn block_cleared() -> String {
+    line(&RunEvent::BlockCleared(BlockCleared {
+        timestamp_ms: instant::now_ms(),
     }))
 }
 

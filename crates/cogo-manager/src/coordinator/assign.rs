@@ -14,7 +14,7 @@ use cogo_store::{AttemptEnd, AttemptRecord};
 use super::Coordinator;
 use super::effect::{Effect, RelayOrder};
 use super::memory::Warm;
-use super::task::{Lease, Stage};
+use super::task::{Lease, Listed, Stage};
 use super::worker::Worker;
 use crate::rules::demand::Demand;
 use crate::rules::lease;
@@ -150,6 +150,7 @@ impl Coordinator {
             end: None,
             result: None,
             log_end: None,
+            output_missing: Vec::new(),
         });
         task.record.state = TaskState::Leased;
         task.stage = Stage::Held(Lease {
@@ -157,7 +158,8 @@ impl Coordinator {
             room,
             check_at: None,
             ending: None,
-            blocked: None,
+            block: None,
+            listed: Listed::Running,
         });
         if let Some(key) = Warm::key(&task.record) {
             self.warm.note(key, worker_id);

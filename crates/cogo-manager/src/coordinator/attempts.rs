@@ -15,7 +15,7 @@ use super::input::AttemptKey;
 use super::ladder::Ended;
 use super::task::{Ending as TaskEnding, EndingReason, Lease, Stage};
 use super::tasks::Ending;
-use super::worker::Worker;
+use super::worker::{Leaving, Worker};
 use crate::rules::demand::Demand;
 use crate::rules::queue::TaskNumber;
 use crate::rules::{retry, verdict};
@@ -258,6 +258,7 @@ impl Coordinator {
     /// Ends the lease on a task. The task is left pausing, for the caller to decide on.
     pub(super) fn release(&mut self, number: TaskNumber, room: RoomAfter) {
         let now = self.now.monotonic;
+        let (grace_period, kill_timeout) = (self.config.grace_period, self.config.kill_timeout);
         let Some(task) = self.tasks.get_mut(&number) else {
             return;
         };
@@ -277,7 +278,12 @@ impl Coordinator {
                 task_id: task.record.id.clone(),
                 fence,
             };
-            worker.leaving.insert(key, lease.room);
+            let grace_period = (lease.ending).map_or(grace_period, |ending| ending.grace_period);
+            let leaving = Leaving {
+                room: lease.room,
+                kill_at: now + grace_period + kill_timeout,
+            };
+            worker.leaving.insert(key, leaving);
         }
         self.gained_room(&lease.worker_id);
     }

@@ -113,6 +113,8 @@ pub enum ClientRequest {
         /// Whether to wait for what it runs.
         force: bool,
     },
+    /// Have a worker look closely at what it runs. Answered when it has.
+    DetectBlock(WorkerId),
     /// Give a worker no more tasks, or give it tasks again.
     WorkerDrain {
         /// Which.
@@ -144,6 +146,7 @@ impl ClientRequest {
             | Self::WorkerRemove { .. }
             | Self::WorkerDrain { .. }
             | Self::WorkerRecover(_)
+            | Self::DetectBlock(_)
             | Self::Health
             | Self::Drain => None,
         }

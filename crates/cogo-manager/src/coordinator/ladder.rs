@@ -62,7 +62,7 @@ impl Coordinator {
             outcome: end.outcome,
             usage: end.usage,
             circumstances: task.circumstances(),
-            block: task.lease().and_then(|lease| lease.blocked.as_deref()),
+            block: task.lease().and_then(|lease| lease.block.as_deref()),
             timeout_ms: task.record.request.command.limits().timeout_ms,
         })
     }
@@ -214,7 +214,7 @@ impl Coordinator {
         };
         let task_id = task.record.id.clone();
         if let Some(lease) = task.lease_mut() {
-            lease.blocked = Some(Box::new(block_info.clone()));
+            lease.block = Some(Box::new(block_info.clone()));
         }
         let recovers = ends && block_info.recoverable;
         self.announce(&ManagerEvent::BlockDetected {
@@ -231,7 +231,7 @@ impl Coordinator {
     pub(super) fn recover_blocked(&mut self, id: &WorkerId) -> bool {
         let held = (self.workers.get(id).into_iter()).flat_map(|worker| worker.held.keys());
         let hangs = |number: &&TaskNumber| {
-            (self.tasks[*number].lease()).is_some_and(|lease| lease.blocked.is_some())
+            (self.tasks[*number].lease()).is_some_and(|lease| lease.block.is_some())
         };
         let hanging: Vec<TaskNumber> = held.filter(hangs).copied().collect();
         for number in &hanging {

@@ -58,8 +58,18 @@ pub(super) struct Lease {
     pub(super) check_at: Option<Duration>,
     /// Whether it is being ended.
     pub(super) ending: Option<Ending>,
-    /// The block that its worker saw last.
-    pub(super) blocked: Option<Box<BlockInfo>>,
+    /// Why it hangs, if it hangs now.
+    pub(super) block: Option<Box<BlockInfo>>,
+    /// How its worker listed it when it was last compared with that.
+    pub(super) listed: Listed,
+}
+
+/// How a worker lists an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Listed {
+    Running,
+    Ended,
+    Not,
 }
 
 /// An attempt is being ended.
@@ -137,7 +147,7 @@ impl Task {
         Circumstances {
             cancel_requested: self.record.cancel_requested,
             deadline_passed: why == Some(EndingReason::Deadline),
-            blocked: lease.is_some_and(|lease| lease.blocked.is_some()),
+            blocked: lease.is_some_and(|lease| lease.block.is_some()),
         }
     }
 
@@ -166,9 +176,9 @@ pub fn task_status(record: &TaskRecord) -> TaskStatus {
         verdict: record.verdict.clone(),
         usage: record.usage,
         error: record.error.clone(),
+        block: None,
         attempts: record.attempts.iter().map(attempt_status).collect(),
         recoveries: record.recoveries.clone(),
-        block: None,
         created_at: record.created_at_ms,
         started_at: record.started_at_ms,
         ended_at: record.ended_at_ms,
@@ -185,5 +195,6 @@ fn attempt_status(attempt: &AttemptRecord) -> cogo_protocol::task::AttemptStatus
         started_at: attempt.started_at_ms,
         ended_at: attempt.ended_at_ms,
         result: attempt.result.clone(),
+        output_missing: attempt.output_missing.clone(),
     }
 }

@@ -98,6 +98,7 @@ pub(crate) fn ended_task(name: &str, number: u64) -> TaskRecord {
         result: Some("exited with 1\n\"quoted\"".to_owned()),
         end: None,
         log_end: Some(77),
+        output_missing: Vec::new(),
     };
     TaskRecord {
         attempts: vec![

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::blocks;
 use crate::client::{Client, encoded};
 use crate::failure::{Failure, note};
 
@@ -267,23 +268,24 @@ impl TaskView<'_> {
                 };
             }
             FromWorker::BlockDetected(block) => {
-                note(&format!(
-                    "the task hangs: {}",
-                    block.block_info.evidence.join(", ")
-                ));
+                let info = &block.block_info;
+                let duration = Duration::from_millis(info.duration);
+                note(&blocks::line(info.reason, duration, &info.evidence));
             }
             FromWorker::OutputCut(cut) => {
-                note(&format!(
-                    "{} bytes of output were cut on the worker",
-                    cut.bytes
-                ));
+                let (first, last) = (cut.first_seq, cut.end_seq.saturating_sub(1));
+                note(&match cut.bytes {
+                    0 => format!("records {first} to {last} of the output are lost"),
+                    bytes => format!("{bytes} bytes of output were cut on the worker"),
+                });
             }
             FromWorker::Welcome(_)
             | FromWorker::TaskOutput(_)
             | FromWorker::ProgressUpdate(_)
             | FromWorker::Heartbeat(_)
             | FromWorker::Pong(_)
-            | FromWorker::TaskList(_) => {}
+            | FromWorker::TaskList(_)
+            | FromWorker::BlockReport(_) => {}
         }
         Heard::Other
     }

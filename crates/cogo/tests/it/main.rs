@@ -4,6 +4,8 @@
 
 mod arguments;
 mod attach;
+mod blocks;
+mod clients;
 mod exit_codes;
 mod fixture;
 mod host;

@@ -44,6 +44,12 @@ pub fn after_answer(told: &Told<'_>) -> Option<Cause> {
             limit_bytes: *limit_bytes,
         },
         Outcome::TimedOut { after_ms, clock } => stopped(*after_ms, *clock, told),
+        Outcome::Blocked {
+            reason, evidence, ..
+        } => Cause::Blocked {
+            reason: *reason,
+            evidence: evidence.clone(),
+        },
         Outcome::Cancelled => return after_stop(told),
         Outcome::NotStarted { .. } => Cause::NotStarted,
         Outcome::Unknown { .. } => Cause::Unknown,

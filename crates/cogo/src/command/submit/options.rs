@@ -9,6 +9,7 @@ use cogo_protocol::units::{Bytes, Cpus, TimeSpan};
 use cogo_protocol::worker::WorkerId;
 
 use super::recovery::RecoveryOptions;
+use crate::blocks::BlockOptions;
 use crate::client::ServerOptions;
 
 const EXAMPLES: &str = "\
@@ -143,6 +144,8 @@ pub(crate) struct Options {
 
     #[command(flatten)]
     pub(super) recovery: RecoveryOptions,
+    #[command(flatten)]
+    pub(super) blocks: BlockOptions,
     #[command(flatten)]
     pub(super) server: ServerOptions,
 }

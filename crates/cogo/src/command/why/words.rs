@@ -27,6 +27,7 @@ pub(super) const fn of_outcome(outcome: &Outcome) -> &'static str {
             clock: TimeoutClock::Silence,
             ..
         } => "it was stopped because it printed nothing for longer than it may",
+        Outcome::Blocked { .. } => "it hung and was ended for that",
         Outcome::Cancelled => "it was stopped because someone asked",
         Outcome::NotStarted { .. } => "there was nothing to run: the command could not be executed",
         Outcome::Unknown { .. } => {
@@ -71,6 +72,18 @@ pub(super) fn facts(outcome: &Outcome) -> Vec<String> {
             "after {}",
             measure::time(Duration::from_millis(*after_ms))
         )],
+        Outcome::Blocked {
+            reason,
+            duration_ms,
+            evidence,
+            ..
+        } => {
+            let time = measure::time(Duration::from_millis(*duration_ms));
+            let fact = format!("{}, for {time}", reason.describe());
+            std::iter::once(fact)
+                .chain(evidence.iter().cloned())
+                .collect()
+        }
         Outcome::NotStarted { message, .. } => vec![message.clone()],
         Outcome::Unknown { reason } => vec![reason.clone()],
         Outcome::Exited { .. } | Outcome::Signaled { .. } | Outcome::Cancelled => Vec::new(),
@@ -134,6 +147,9 @@ pub(super) const fn advice(outcome: &Outcome) -> Option<&'static str> {
             clock: TimeoutClock::Silence,
             ..
         } => Some("raise --silence-timeout if it is silent by nature"),
+        Outcome::Blocked { .. } => {
+            Some("answer what it waits for, or let it go on with --block-policy warn")
+        }
         Outcome::NotStarted { .. } => {
             Some("check the name, or show more of the host with --expose PATH")
         }
@@ -143,12 +159,13 @@ pub(super) const fn advice(outcome: &Outcome) -> Option<&'static str> {
 }
 
 /// Whether recovery might have helped.
-pub(super) const fn is_recoverable(outcome: &Outcome) -> bool {
+pub(super) fn is_recoverable(outcome: &Outcome) -> bool {
     match outcome {
         Outcome::OutOfMemory { .. }
         | Outcome::PidsExhausted { .. }
         | Outcome::DiskFull { .. }
         | Outcome::TimedOut { .. } => true,
+        Outcome::Blocked { reason, .. } => reason.is_recoverable(),
         Outcome::Exited { .. }
         | Outcome::Signaled { .. }
         | Outcome::Cancelled
