@@ -5,6 +5,7 @@ pub(crate) mod doctor;
 pub(crate) mod health;
 pub(crate) mod kill;
 pub(crate) mod logs;
+pub(crate) mod plan;
 pub(crate) mod prune;
 pub(crate) mod ps;
 pub(crate) mod queue;

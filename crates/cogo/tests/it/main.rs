@@ -14,6 +14,7 @@ mod json;
 mod kill;
 mod logs;
 mod output;
+mod plans;
 mod secrets;
 mod server;
 mod survival;
