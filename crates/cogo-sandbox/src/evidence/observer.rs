@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::call::{self, Arguments};
 use super::descriptor::{Descriptors, Surroundings};
-use super::socket::{Reach, Sockets};
+use super::socket::{Listeners, Reach, Sockets};
 use super::thread::{self, Place, Schedule, Stat};
 use super::{
     Bounded, Call, Glance, Memory, Output, Process, Sample, Target, Thread, Throttling, Wait,
@@ -32,7 +32,7 @@ const DESCRIPTORS_NOTABLE: u64 = 16;
 pub enum Detail {
     /// What a judgement needs.
     Waits,
-    /// Also the kernel functions they sleep in, for a reader.
+    /// Also the kernel functions they sleep in, and how many clients wait, for a reader.
     WithPlaces,
 }
 
@@ -50,6 +50,7 @@ pub struct Observer {
     cgroup: Option<Cgroup>,
     gauge: Gauge,
     log_dir: PathBuf,
+    listeners: Listeners,
 }
 
 impl Observer {
@@ -74,6 +75,7 @@ impl Observer {
             gauge: cgroup.as_ref().map_or_else(Gauge::default, Cgroup::gauge),
             cgroup,
             log_dir: exec.log_dir(),
+            listeners: Listeners::default(),
         })
     }
 
@@ -123,7 +125,7 @@ impl Observer {
     }
 
     /// Looks at every process and thread, as closely as asked.
-    pub fn examine(&self, detail: Detail) -> Sample {
+    pub fn examine(&mut self, detail: Detail) -> Sample {
         let mut sample = Sample {
             command: self.command,
             init: self.init,
@@ -137,7 +139,9 @@ impl Observer {
             ..Sample::default()
         };
         let pids = self.pids();
-        let sockets = Sockets::new(self.reach);
+        let mut listeners = std::mem::take(&mut self.listeners);
+        listeners.suffice = detail == Detail::Waits;
+        let sockets = Sockets::new(self.reach, listeners);
         let mut surroundings =
             Surroundings::new(self.supervisor, self.terminal, sockets, pids.clone());
         let mut room = THREADS_MAX;
@@ -155,6 +159,7 @@ impl Observer {
                 }
             }
         }
+        self.listeners = surroundings.sockets.into_listeners();
         sample
     }
 

@@ -180,14 +180,15 @@ impl Watch {
             }
         }
         if now >= self.due.glance {
-            self.due.glance = now + GLANCE;
+            self.due.glance = now + until_next(GLANCE);
             let is_idle = self.glance(now);
-            if now >= self.due.examine {
+            // The next moment may come a little less than a period later.
+            if now + GLANCE / 4 >= self.due.examine {
                 return self.examine(is_idle, now);
             }
         }
         if now >= self.due.survey {
-            self.due.survey = now + SURVEY;
+            self.due.survey = now + until_next(SURVEY);
             // Nothing changes in a tree of which nothing ran.
             let cpu = self.glanced.map(|(_, cpu)| cpu);
             if cpu.is_some() && std::mem::replace(&mut self.surveyed, cpu) == cpu {
@@ -268,8 +269,9 @@ impl Watch {
         } else {
             Detail::Waits
         };
-        let news = self.observe(&self.observer.examine(detail), now);
-        self.due.survey = now + SURVEY;
+        let sample = self.observer.examine(detail);
+        let news = self.observe(&sample, now);
+        self.due.survey = now + until_next(SURVEY);
         let longest = if self.glanced.is_some() {
             EXAMINE_MAX
         } else {
