@@ -333,14 +333,24 @@ impl Reader {
             Err(bad) => return self.refuse(bad.task_id(), &bad_message(&bad)).await,
         };
         let task_id = task_of(&message).cloned();
+        // Only of a command that was not taken a refusal is the attempt's end.
+        let fence = if let ToWorker::ExecuteCommand(command) = &message {
+            command.fence
+        } else {
+            None
+        };
         if let Err(refusal) = self.obey(message).await {
-            self.refuse(task_id.as_ref(), &refusal).await;
+            let mut error = self.refusal(task_id.as_ref(), &refusal);
+            error.fence = fence;
+            self.reply(&FromWorker::TaskError(error)).await;
         }
     }
 
     async fn obey(&mut self, message: ToWorker) -> Result<(), Refusal> {
         match message {
             ToWorker::ExecuteCommand(command) => {
+                // First, because a command that is taken has to be told of.
+                self.check_feeds()?;
                 let task = self.shared.table.execute(command).await?;
                 self.feed_anew(task).await
             }
@@ -506,7 +516,7 @@ impl Reader {
         Ok(())
     }
 
-    fn new_handle(&mut self) -> Result<u32, Refusal> {
+    fn check_feeds(&self) -> Result<(), Refusal> {
         if self.feeds.len() >= FEEDS_MAX {
             return Err(Refusal::new(
                 error_code::AT_CAPACITY,
@@ -514,6 +524,11 @@ impl Reader {
             )
             .hint("open another connection"));
         }
+        Ok(())
+    }
+
+    fn new_handle(&mut self) -> Result<u32, Refusal> {
+        self.check_feeds()?;
         // What has been told is not remembered for ever.
         if self.fed.len() >= 2 * FEEDS_MAX {
             self.fed.retain(|_, fed| !fed.feed.is_finished());
@@ -599,16 +614,20 @@ impl Reader {
     }
 
     async fn refuse(&self, task_id: Option<&TaskId>, refusal: &Refusal) {
+        let error = self.refusal(task_id, refusal);
+        self.reply(&FromWorker::TaskError(error)).await;
+    }
+
+    fn refusal(&self, task_id: Option<&TaskId>, refusal: &Refusal) -> TaskError {
         debug!(
             code = refusal.code,
             error = refusal.error,
             "request refused"
         );
-        self.reply(&FromWorker::TaskError(TaskError {
+        TaskError {
             task_id: task_id.cloned(),
             ..crate::task::refused(None, refusal, &self.worker_id())
-        }))
-        .await;
+        }
     }
 
     async fn reply(&self, message: &FromWorker) {

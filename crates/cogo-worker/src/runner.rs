@@ -215,7 +215,10 @@ impl Runner {
             }
             let exec = self.exec.clone();
             match blocking(move || exec.state()).await {
-                Ok(ExecState::Ended(verdict)) => return End::Verdict(Box::new(verdict)),
+                Ok(ExecState::Ended(verdict)) => {
+                    self.note_begun();
+                    return End::Verdict(Box::new(verdict));
+                }
                 Ok(ExecState::Running(running)) if self.progress.borrow().begun.is_none() => {
                     self.tell_running(begun(&running));
                 }
@@ -348,12 +351,17 @@ impl Runner {
                 grew
             });
         }
+        self.note_begun();
+        parting
+    }
+
+    /// Tells the command's start, if that is known and was not told.
+    fn note_begun(&self) {
         if self.progress.borrow().begun.is_none()
             && let Ok(Some(running)) = self.exec.running()
         {
             self.tell_running(begun(&running));
         }
-        parting
     }
 
     fn act(&mut self, action: Action, outgoing: &mut VecDeque<Request>) {

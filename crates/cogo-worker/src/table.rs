@@ -109,6 +109,8 @@ pub(crate) struct Summary {
     pub(crate) current: Option<TaskId>,
     /// Those that run, and those of a manager whose end was not acknowledged; oldest first.
     pub(crate) tasks: Arc<[Arc<Task>]>,
+    /// How many of them run.
+    pub(crate) live: usize,
 }
 
 /// What the table goes by.
@@ -227,6 +229,7 @@ impl Table {
             },
             hanging,
             draining: self.draining,
+            live: tasks.iter().filter(|task| task.is_live()).count(),
             current: current.map(|task| task.record.task_id.clone()),
             tasks: tasks.into(),
         }

@@ -6,8 +6,9 @@ use cogo_protocol::event::{BlockCleared, BlockDetected, Finished, Notice, RunEve
 use cogo_protocol::id::ExecId;
 use cogo_protocol::record::{Chunk, OutputRecord};
 use cogo_sandbox::exec_dir::{ExecDir, Running};
-use cogo_sandbox::{log, verdict};
+use cogo_sandbox::log;
 use cogo_worker::block::Block;
+pub(crate) use cogo_worker::convert::verdict;
 use cogo_worker::convert::{isolation, ms, stream, usage};
 
 use crate::failure::Failure;
@@ -80,13 +81,13 @@ pub(crate) fn block_cleared() -> String {
 /// The last line.
 pub(crate) fn finished(
     exec: &ExecDir,
-    verdict: &verdict::Verdict,
+    verdict: &cogo_sandbox::verdict::Verdict,
     exit_code: u8,
 ) -> Result<String, Failure> {
     Ok(line(&RunEvent::Finished(Finished {
         exec_id: id(exec)?,
         timestamp_ms: verdict.ended_at_ms,
-        verdict: cogo_worker::convert::verdict(verdict),
+        verdict: self::verdict(verdict),
         usage: usage(&verdict.usage),
         exit_code: i32::from(exit_code),
         log_end: verdict.log_end,

@@ -1,6 +1,5 @@
 //! Tasks that hang, as their workers tell of them.
 
-use cogo_protocol::manager_event::ManagerEvent;
 use cogo_protocol::message::{BlockDetected, BlockReport, DetectBlock, TaskBrief, ToWorker};
 use cogo_protocol::worker::WorkerId;
 
@@ -25,16 +24,15 @@ impl Coordinator {
         let Some(lease) = (task.lease_mut()).filter(|lease| lease.worker_id == *worker_id) else {
             return;
         };
-        let reason = block.block_info.reason;
-        let known = (lease.block.replace(block.block_info.clone())).map(|known| known.reason);
-        if known == Some(reason) {
-            return;
+        let told = block.block_info;
+        match &mut lease.block {
+            Some(known) if known.reason == told.reason => {
+                known.duration = told.duration;
+                known.resource_usage = told.resource_usage;
+                known.evidence = told.evidence;
+            }
+            Some(_) | None => self.hangs(number, worker_id, told),
         }
-        self.announce(&ManagerEvent::BlockDetected {
-            task_id: block.task_id,
-            worker_id: worker_id.clone(),
-            block_info: block.block_info,
-        });
     }
 
     /// Notes which tasks of a worker hang no more, by what its heartbeat lists.

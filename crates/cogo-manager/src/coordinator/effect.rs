@@ -34,7 +34,7 @@ pub enum Effect {
     Close(ConnectionId, String),
     /// Tell everyone who listens.
     Publish(Box<EventRecord>),
-    /// Start the process of a local worker.
+    /// Start the process of a local worker, or find the one that an earlier manager started.
     WorkerStart {
         /// What it is to call itself.
         worker_id: WorkerId,

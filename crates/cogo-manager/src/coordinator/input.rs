@@ -122,7 +122,8 @@ pub enum ClientRequest {
         /// Whether it is to be drained.
         draining: bool,
     },
-    /// Take a worker's tasks back and queue them anew elsewhere; restart it if it is local.
+    /// Recover what hangs on a worker by its cause. If it has told of no block, take its tasks back
+    /// and queue them anew elsewhere; restart it if it is local.
     WorkerRecover(WorkerId),
     /// Tell how the manager is doing.
     Health,

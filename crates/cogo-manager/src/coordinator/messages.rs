@@ -2,16 +2,18 @@
 
 use cogo_protocol::manager_event::ManagerEvent;
 use cogo_protocol::message::{
-    Acknowledge, ExecutionStarted, FromWorker, Heartbeat, ProgressUpdate, TaskComplete, TaskError,
+    Acknowledge, ExecutionStarted, FromWorker, OutputCut, ProgressUpdate, TaskComplete, TaskError,
     TerminateTask, ToWorker,
 };
-use cogo_protocol::task::{Fence, TaskId, TaskState};
+use cogo_protocol::task::{Fence, MissingOutput, TaskId, TaskState};
 use cogo_protocol::worker::WorkerId;
 use cogo_store::AttemptEnd;
 
 use super::Coordinator;
 use super::attempts::{RoomAfter, Unanswered};
 use super::input::{AttemptKey, ConnectionId};
+use super::worker::Leaving;
+use crate::rules::demand::Room;
 use crate::rules::lease::{Standing, standing};
 use crate::rules::queue::TaskNumber;
 use crate::rules::retry::{Complaint, complaint};
@@ -35,10 +37,12 @@ impl Coordinator {
             FromWorker::BlockDetected(block) => self.block(&worker_id, *block),
             FromWorker::BlockReport(report) => self.examined(connection, *report),
             FromWorker::ProgressUpdate(update) => self.progress(&worker_id, update),
-            FromWorker::Heartbeat(heartbeat) => self.heartbeat(&worker_id, &heartbeat),
+            FromWorker::Heartbeat(heartbeat) => {
+                self.heartbeat(connection, &worker_id, &heartbeat);
+            }
+            FromWorker::OutputCut(cut) => self.output_cut(&worker_id, &cut),
             FromWorker::Welcome(_)
             | FromWorker::TaskOutput(_)
-            | FromWorker::OutputCut(_)
             | FromWorker::Pong(_)
             | FromWorker::TaskList(_) => (),
         }
@@ -204,12 +208,17 @@ impl Coordinator {
         let Some(fence) = fence else {
             return;
         };
+        let kill_at = self.now.monotonic + self.config.grace_period + self.config.kill_timeout;
         if let Some(worker) = self.workers.get_mut(worker_id) {
             let key = AttemptKey {
                 task_id: task_id.clone(),
                 fence,
             };
-            worker.leaving.entry(key).or_default();
+            let leaving = Leaving {
+                room: Room::default(),
+                kill_at,
+            };
+            worker.leaving.entry(key).or_insert(leaving);
         }
         let message = TerminateTask {
             task_id: task_id.clone(),
@@ -220,6 +229,26 @@ impl Coordinator {
         self.output
             .send(connection, ToWorker::TerminateTask(message));
         self.rerank(worker_id);
+    }
+
+    /// Output is gone. It is told on a connection at most once, but anew on each.
+    fn output_cut(&mut self, worker_id: &WorkerId, cut: &OutputCut) {
+        let Some(number) = self.current(worker_id, &cut.task_id, cut.fence) else {
+            return;
+        };
+        let Some(attempt) = (self.tasks.get_mut(&number)).and_then(|task| task.attempt_mut())
+        else {
+            return;
+        };
+        let known = (attempt.output_missing.last()).map_or(0, |missing| missing.end_seq);
+        if cut.first_seq >= known {
+            attempt.output_missing.push(MissingOutput {
+                first_seq: cut.first_seq,
+                end_seq: cut.end_seq,
+                bytes: cut.bytes,
+            });
+            self.output.changed.insert(number);
+        }
     }
 
     fn progress(&mut self, worker_id: &WorkerId, update: ProgressUpdate) {
@@ -233,14 +262,5 @@ impl Coordinator {
             };
             self.output.passing_event(&event, self.now.unix_ms);
         }
-    }
-
-    fn heartbeat(&mut self, worker_id: &WorkerId, heartbeat: &Heartbeat) {
-        if let Some(worker) = self.workers.get_mut(worker_id) {
-            worker.status = heartbeat.status;
-            worker.health = heartbeat.health;
-        }
-        self.blocks_told(worker_id, &heartbeat.tasks);
-        self.rerank(worker_id);
     }
 }

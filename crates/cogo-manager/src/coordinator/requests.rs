@@ -83,9 +83,11 @@ impl Coordinator {
 
     fn show_task(&self, task_id: &TaskId) -> Result<Answer, RequestError> {
         let number = self.number(task_id)?;
-        let mut status = task_status(&self.tasks[&number].record);
-        let lease = self.tasks[&number].lease();
-        status.block = lease.and_then(|lease| lease.block.clone());
+        let task = &self.tasks[&number];
+        let mut status = task_status(&task.record);
+        status.block = task
+            .lease()
+            .and_then(|lease| lease.block.as_deref().cloned());
         if let Stage::Waiting { .. } = self.tasks[&number].stage {
             let order = self.queue.order(self.now.monotonic, POSITION_MAX);
             status.queue_position = order.iter().position(|it| *it == number);

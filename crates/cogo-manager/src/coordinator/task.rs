@@ -59,7 +59,17 @@ pub(super) struct Lease {
     /// Whether it is being ended.
     pub(super) ending: Option<Ending>,
     /// Why it hangs, if it hangs now.
-    pub(super) block: Option<BlockInfo>,
+    pub(super) block: Option<Box<BlockInfo>>,
+    /// How its worker listed it when it was last compared with that.
+    pub(super) listed: Listed,
+}
+
+/// How a worker lists an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Listed {
+    Running,
+    Ended,
+    Not,
 }
 
 /// An attempt is being ended.
@@ -80,6 +90,8 @@ pub(super) enum EndingReason {
     Cancel,
     /// It ran past its time and its worker did not notice.
     Deadline,
+    /// It hangs, and something else is to be tried.
+    Recovery,
 }
 
 impl Task {
@@ -166,6 +178,7 @@ pub fn task_status(record: &TaskRecord) -> TaskStatus {
         error: record.error.clone(),
         block: None,
         attempts: record.attempts.iter().map(attempt_status).collect(),
+        recoveries: record.recoveries.clone(),
         created_at: record.created_at_ms,
         started_at: record.started_at_ms,
         ended_at: record.ended_at_ms,
@@ -182,5 +195,6 @@ fn attempt_status(attempt: &AttemptRecord) -> cogo_protocol::task::AttemptStatus
         started_at: attempt.started_at_ms,
         ended_at: attempt.ended_at_ms,
         result: attempt.result.clone(),
+        output_missing: attempt.output_missing.clone(),
     }
 }

@@ -89,7 +89,8 @@ pub(super) fn add(routes: Routes) -> Routes {
                 Method::POST,
                 "/recover/{workerId}",
                 ADMIN,
-                "Take a worker's tasks back and queue them anew; restart it if it is local",
+                "Recover what hangs on a worker by its cause. If it has told of no block, take all its \
+                 tasks back and queue them anew, and restart it if it is local",
             )
             .answer_empty(StatusCode::ACCEPTED, "it is under way"),
             recover,
@@ -104,18 +105,22 @@ pub(super) fn add(routes: Routes) -> Routes {
             .answer::<BlockReport>(StatusCode::OK, "what was found"),
             detect_block,
         )
-        .add(
-            Operation::new(
-                Method::GET,
-                "/workers/connect",
-                WORKER_JOIN,
-                "The door for workers",
-            )
-            .web_socket(
-                "speaks the worker's protocol in `cogo.v1.bin`; the worker says `welcome` first",
-            ),
-            connect,
+}
+
+/// The door that workers come in by.
+pub(super) fn add_door(routes: Routes) -> Routes {
+    routes.add(
+        Operation::new(
+            Method::GET,
+            "/workers/connect",
+            WORKER_JOIN,
+            "The door for workers",
         )
+        .web_socket(
+            "speaks the worker's protocol in `cogo.v1.bin`; the worker says `welcome` first",
+        ),
+        connect,
+    )
 }
 
 async fn create_worker(

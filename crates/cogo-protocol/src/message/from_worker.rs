@@ -21,7 +21,7 @@ pub enum FromWorker {
     ExecutionStarted(ExecutionStarted),
     /// A program wrote something.
     TaskOutput(TaskOutput),
-    /// Output is missing, because the log was cut to keep to its bound.
+    /// Output is missing, because the log was cut to keep to its bound or cannot be read.
     OutputCut(OutputCut),
     /// A command ended, and its end is known.
     TaskComplete(Box<TaskComplete>),
@@ -132,8 +132,9 @@ pub struct TaskOutput {
     pub chunk: Chunk,
 }
 
-/// Records of a task's output are gone: its log was cut to keep to its bound. What comes next on
-/// the connection is what the program wrote after them. The task itself is not affected.
+/// Records of a task's output are gone: its log was cut to keep to its bound, or cannot be read.
+/// What comes next on the connection is what the program wrote after them. The task itself is not
+/// affected.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OutputCut {
@@ -145,10 +146,13 @@ pub struct OutputCut {
     pub first_seq: u64,
     /// The record after the last missing one.
     pub end_seq: u64,
-    /// Bytes of output in the missing records.
+    /// Bytes of output in the missing records; 0 if nobody knows.
     pub bytes: u64,
     /// When it was sent.
     pub timestamp: u64,
+    /// The right that the attempt runs under, if a manager gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fence: Option<Fence>,
 }
 
 /// A command ended, and its end is known.

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use cogo_protocol::block::ResourceUsage;
 use cogo_sandbox::evidence::Sample;
 
-use super::policy::is_recoverable;
 use super::rules::{self, Finding};
 use super::trace::Trace;
 use super::{Block, News, Thresholds};
@@ -120,7 +119,7 @@ impl Judge {
             reason: finding.reason,
             duration: now.saturating_duration_since(since),
             usage: self.usage(sample),
-            recoverable: is_recoverable(finding.reason),
+            recoverable: finding.reason.is_recoverable(),
             evidence: finding.evidence,
         }
     }

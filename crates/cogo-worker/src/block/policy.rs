@@ -127,28 +127,10 @@ impl Responder {
     }
 }
 
-/// Whether there is a strategy that may help, by cause.
-pub(super) fn is_recoverable(reason: BlockReason) -> bool {
-    match reason {
-        // An end of input, an answer; another try of a race; more memory, fewer processes, a clean
-        // place, more time on a processor; another worker.
-        BlockReason::WaitingForInput
-        | BlockReason::Deadlock
-        | BlockReason::MemoryExhausted
-        | BlockReason::PidsExhausted
-        | BlockReason::DiskExhausted
-        | BlockReason::CpuExhausted
-        | BlockReason::HeartbeatLost => true,
-        // The same program would come to the same place again.
-        BlockReason::InfiniteLoop
-        | BlockReason::OutputStalled
-        | BlockReason::Timeout
-        | BlockReason::Unknown => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use cogo_protocol::block::BlockReason;
+
     use super::*;
 
     fn block(reason: BlockReason) -> Block {
@@ -156,7 +138,7 @@ mod tests {
             reason,
             duration: Duration::from_secs(1),
             usage: cogo_protocol::block::ResourceUsage::default(),
-            recoverable: is_recoverable(reason),
+            recoverable: reason.is_recoverable(),
             evidence: Vec::new(),
         }
     }

@@ -140,6 +140,7 @@ impl Summary {
             && self.draining == other.draining
             && self.current == other.current
             && self.tasks.len() == other.tasks.len()
+            && self.live == other.live
     }
 }
 

@@ -27,7 +27,7 @@ mod options;
 mod plan;
 mod standard_input;
 
-pub(crate) use options::Options;
+pub(crate) use options::{IsolationOption, Options};
 use plan::Plan;
 pub(crate) use plan::home;
 use standard_input::InputKind;
@@ -82,6 +82,20 @@ pub(crate) fn run(options: &Options, state: &StateDir) -> Result<u8, Failure> {
         blocks: session.blocks(&exec, &settings, input),
     };
     session.finish(&exec, follow(view)?)
+}
+
+/// Starts what `cogo run` with these arguments would run, and leaves following it to the caller.
+pub(crate) fn launch(arguments: &[String], state: &StateDir) -> Result<Start, Failure> {
+    #[derive(clap::Parser)]
+    struct Arguments {
+        #[command(flatten)]
+        options: Options,
+    }
+    let name = std::iter::once("run");
+    let arguments = name.chain(arguments.iter().map(String::as_str));
+    let options = <Arguments as clap::Parser>::try_parse_from(arguments)?.options;
+    let input = standard_input::plan(&options)?;
+    start_exec(state, &plan::plan(&options, state, input)?)
 }
 
 fn create_copy(path: &Path) -> Result<File, Failure> {

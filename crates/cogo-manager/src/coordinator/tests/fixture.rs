@@ -10,7 +10,7 @@ use cogo_protocol::message::{
     ExecutionStarted, FromWorker, Heartbeat, PROTOCOL_VERSION, TaskBrief, TaskComplete, TaskError,
     ToWorker, Welcome,
 };
-use cogo_protocol::task::{Fence, TaskRequest};
+use cogo_protocol::task::{Fence, TaskRequest, TaskState};
 use cogo_protocol::worker::{Capabilities, Health, WorkerStatus};
 use cogo_store::{Change, TaskRecord, WorkerRecord};
 
@@ -27,6 +27,19 @@ pub(super) struct Records {
     pub(super) workers: BTreeMap<String, WorkerRecord>,
 }
 
+/// An attempt that runs, as a worker lists it.
+pub(super) fn brief(task: &str, fence: u64) -> TaskBrief {
+    TaskBrief {
+        task_id: task.parse().unwrap(),
+        attempt: Some(1),
+        fence: Some(Fence(fence)),
+        exec_id: ExecId::from_parts(fence, &[0; 10]),
+        running: true,
+        last_seq: 0,
+        blocked: None,
+    }
+}
+
 pub(super) struct Fixture {
     pub(super) coordinator: Coordinator,
     pub(super) now: Now,
@@ -38,6 +51,8 @@ pub(super) struct Fixture {
     config: Config,
     connections: BTreeMap<u64, &'static str>,
     sent: Vec<(&'static str, ToWorker)>,
+    /// Tasks whose output was asked for anew.
+    pub(super) asked: Vec<String>,
     wake_at: Option<Duration>,
 }
 
@@ -64,6 +79,7 @@ impl Fixture {
             config,
             connections: BTreeMap::new(),
             sent: Vec::new(),
+            asked: Vec::new(),
             wake_at: None,
         };
         fixture.take(&step);
@@ -116,7 +132,10 @@ impl Fixture {
                     self.sent.push((worker, (**message).clone()));
                 }
                 Effect::WorkerStart { .. } => self.starts += 1,
-                Effect::Relay(..)
+                Effect::Relay(_, RelayOrder::Resume { task_id, .. }) => {
+                    self.asked.push(task_id.to_string());
+                }
+                Effect::Relay(_, RelayOrder::Begin { .. })
                 | Effect::Close(..)
                 | Effect::Publish(_)
                 | Effect::WorkerStop { .. } => (),
@@ -153,15 +172,6 @@ impl Fixture {
     pub(super) fn connect_with(&mut self, worker: &'static str, slots: u32, tasks: &[(&str, u64)]) {
         let connection = self.connections.keys().last().map_or(1, |last| last + 1);
         self.connections.insert(connection, worker);
-        let brief = |(task, fence): &(&str, u64)| TaskBrief {
-            task_id: task.parse().unwrap(),
-            attempt: Some(1),
-            fence: Some(Fence(*fence)),
-            exec_id: ExecId::from_parts(*fence, &[0; 10]),
-            running: true,
-            last_seq: 0,
-            blocked: None,
-        };
         self.handle(Input::WorkerConnected {
             connection: ConnectionId(connection),
             welcome: Box::new(Welcome {
@@ -175,7 +185,7 @@ impl Fixture {
                     labels: BTreeMap::new(),
                 },
                 isolation: vec![Isolation::Strict],
-                tasks: tasks.iter().map(brief).collect(),
+                tasks: tasks.iter().map(|it| brief(it.0, it.1)).collect(),
                 timestamp: 0,
             }),
         });
@@ -196,14 +206,32 @@ impl Fixture {
         self.handle(Input::WorkerSaid(connection, Box::new(message)));
     }
 
+    /// A worker lists what it holds.
     pub(super) fn heartbeat(&mut self, worker: &str) {
+        let holds = |task: &&TaskRecord| {
+            let holder = task.attempts.last().map(|it| it.worker_id.as_str());
+            let held = matches!(task.state, TaskState::Leased | TaskState::Running);
+            held && holder == Some(worker)
+        };
+        let briefs: Vec<TaskBrief> = (self.records.tasks.values().filter(holds))
+            .map(|task| {
+                brief(
+                    task.id.as_str(),
+                    task.attempts[task.attempts.len() - 1].fence.0,
+                )
+            })
+            .collect();
+        self.heartbeat_with(worker, briefs);
+    }
+
+    pub(super) fn heartbeat_with(&mut self, worker: &str, tasks: Vec<TaskBrief>) {
         let message = FromWorker::Heartbeat(Heartbeat {
             worker_id: worker.parse().unwrap(),
             timestamp: 0,
             status: WorkerStatus::Idle,
             health: Health::default(),
             current_task: None,
-            tasks: Vec::new(),
+            tasks,
             draining: false,
         });
         self.say(worker, message);

@@ -1,6 +1,6 @@
 //! A worker that keeps to the protocol, with a process that can die, hang and come back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use cogo_manager::coordinator::ConnectionId;
@@ -50,6 +50,8 @@ pub(super) struct Worker {
     pub(super) process: Process,
     pub(super) connection: Option<ConnectionId>,
     pub(super) runs: BTreeMap<Key, Run>,
+    /// What the present connection was asked to tell of. Nothing is told of anything else.
+    pub(super) fed: BTreeSet<Key>,
     pub(super) draining: bool,
     /// How often it lost what it knew.
     pub(super) amnesia: u64,
@@ -73,6 +75,7 @@ impl Worker {
             process: Process::Up,
             connection: None,
             runs: BTreeMap::new(),
+            fed: BTreeSet::new(),
             draining: false,
             amnesia: 0,
             calm: false,
@@ -160,14 +163,16 @@ impl Worker {
                 let key = (acknowledge.task_id.clone(), acknowledge.fence);
                 if self.runs.get(&key).is_some_and(|run| !run.running) {
                     self.runs.remove(&key);
+                    self.fed.remove(&key);
                 }
             }
             ToWorker::Attach(attach) => {
-                let ended = |(key, run): (&Key, &Run)| {
-                    (key.0 == attach.task_id && !run.running).then(|| key.clone())
+                let mut of_task = self.runs.keys().rev();
+                let Some(key) = of_task.find(|key| key.0 == attach.task_id).cloned() else {
+                    return (vec![self.no_such_task(&attach.task_id)], None);
                 };
-                let keys: Vec<Key> = self.runs.iter().filter_map(ended).collect();
-                return (keys.iter().map(|key| self.end_of(key)).collect(), None);
+                self.fed.insert(key.clone());
+                return (self.told(&key), None);
             }
             ToWorker::Drain {} => self.draining = true,
             ToWorker::SendInput(_)
@@ -189,13 +194,9 @@ impl Worker {
     ) -> (Vec<FromWorker>, Option<Key>) {
         let fence = execute.fence.expect("a manager names the fence");
         let key = (execute.task_id.clone(), fence);
-        if let Some(run) = self.runs.get(&key) {
-            let answer = if run.running {
-                self.started(&key)
-            } else {
-                self.end_of(&key)
-            };
-            return (vec![answer], None);
+        if self.runs.contains_key(&key) {
+            self.fed.insert(key.clone());
+            return (self.told(&key), None);
         }
         let rival = |it: &Key| it.0 == key.0;
         if self.runs.keys().any(|it| rival(it) && it.1 > fence) {
@@ -226,7 +227,17 @@ impl Worker {
             running: true,
         };
         self.runs.insert(key.clone(), run);
+        self.fed.insert(key.clone());
         (vec![self.started(&key)], Some(key))
+    }
+
+    /// What it says first of an attempt that it is asked to tell of.
+    fn told(&self, key: &Key) -> Vec<FromWorker> {
+        let mut told = vec![self.started(key)];
+        if !self.runs[key].running {
+            told.push(self.end_of(key));
+        }
+        told
     }
 
     fn started(&self, key: &Key) -> FromWorker {
@@ -264,6 +275,21 @@ impl Worker {
             attempt: run.attempt,
             fence: Some(key.1),
         }))
+    }
+
+    fn no_such_task(&self, task_id: &TaskId) -> FromWorker {
+        let code = error_code::NO_SUCH_TASK;
+        FromWorker::TaskError(TaskError {
+            task_id: Some(task_id.clone()),
+            worker_id: self.id.clone(),
+            error: code.replace('_', " "),
+            code: Some(code.to_owned()),
+            hint: None,
+            timestamp: 0,
+            verdict: None,
+            last_seq: None,
+            fence: None,
+        })
     }
 
     fn error(&self, key: &Key, code: &str) -> FromWorker {

@@ -175,7 +175,7 @@ pub(crate) struct Options {
 
 /// How strong the sandbox has to be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(super) enum IsolationOption {
+pub(crate) enum IsolationOption {
     /// Namespaces, seccomp, Landlock and enforced limits, all of them
     #[default]
     Strict,
@@ -183,6 +183,17 @@ pub(super) enum IsolationOption {
     Standard,
     /// Supervision alone: no protection, and the host's network
     None,
+}
+
+impl IsolationOption {
+    /// Its name on a command line.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Strict => "strict",
+            Self::Standard => "standard",
+            Self::None => "none",
+        }
+    }
 }
 
 impl From<IsolationOption> for Isolation {

@@ -48,6 +48,7 @@ pub(super) fn request(options: &Options) -> Result<TaskRequest, Failure> {
         priority: options.priority,
         attempts_max: options.attempts,
         queue_timeout: options.queue_timeout.map(millis),
+        recovery: options.recovery.request(),
     })
 }
 
