@@ -13,6 +13,7 @@ use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::http::{HeaderMap, Method, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
+use cogo_protocol::message::SUBPROTOCOL_JSON;
 use cogo_store::{EventRecord, Store, StoreError};
 use futures_util::stream;
 use schemars::JsonSchema;
@@ -61,7 +62,8 @@ async fn events(
     let after = query.after.or_else(|| last_event_id(&headers));
     let feed = Feed::open(&api, after).await?;
     if headers.contains_key(header::UPGRADE) {
-        let upgrade = bridge::upgrade(upgrade)?;
+        // Who offers subprotocols, as for a token, expects one of them to be chosen.
+        let upgrade = bridge::upgrade(upgrade)?.protocols([SUBPROTOCOL_JSON]);
         return Ok(upgrade.on_upgrade(move |socket| over_web_socket(api, feed, socket)));
     }
     let stop = api.stop.clone();
