@@ -8,8 +8,8 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use crate::command::{
-    attach, doctor, health, kill, logs, prune, ps, queue, rootfs, run, serve, submit, token, wait,
-    worker, workers,
+    attach, doctor, health, kill, logs, prune, ps, queue, rootfs, run, serve, submit, token, top,
+    wait, worker, workers,
 };
 use crate::exit_code;
 use crate::failure::Failure;
@@ -54,6 +54,7 @@ enum Command {
     Queue(queue::Options),
     Health(health::Options),
     Token(token::Options),
+    Top(top::Options),
 }
 
 /// Reads the command line, does what it asks and tells the exit code.
@@ -95,6 +96,7 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Command::Queue(options) => queue::run(options, cli.state_dir.as_deref()),
         Command::Health(options) => health::run(options, cli.state_dir.as_deref()),
         Command::Token(options) => token::run(options, cli.state_dir.as_deref()),
+        Command::Top(options) => top::run(options, cli.state_dir.as_deref()),
     }
 }
 

@@ -13,6 +13,7 @@ pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod submit;
 pub(crate) mod token;
+pub(crate) mod top;
 pub(crate) mod wait;
 pub(crate) mod worker;
 pub(crate) mod workers;

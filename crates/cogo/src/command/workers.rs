@@ -132,7 +132,8 @@ pub(crate) fn table(workers: &[WorkerInfo], now_ms: u64) -> Table {
     table
 }
 
-fn heard(worker: &WorkerInfo, now_ms: u64) -> String {
+/// For how long nothing was heard of it.
+pub(super) fn heard(worker: &WorkerInfo, now_ms: u64) -> String {
     if worker.last_heartbeat == 0 {
         return "-".to_owned();
     }
@@ -140,7 +141,8 @@ fn heard(worker: &WorkerInfo, now_ms: u64) -> String {
     measure::time(std::time::Duration::from_millis(silent))
 }
 
-fn status(worker: &WorkerInfo) -> &'static str {
+/// What it is doing.
+pub(super) fn status(worker: &WorkerInfo) -> &'static str {
     match (worker.connected, worker.draining, worker.status) {
         (false, _, _) => "away",
         (true, true, _) => "draining",

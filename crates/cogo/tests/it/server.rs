@@ -11,3 +11,4 @@ mod nonsense;
 mod output;
 mod proxy;
 mod submit;
+mod top;
