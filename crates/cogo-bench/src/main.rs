@@ -15,6 +15,9 @@ mod lines;
 mod manager;
 mod measure;
 mod peers;
+mod recovery;
+#[path = "../../../tests/recovery/harness.rs"]
+mod recovery_harness;
 mod schedule;
 mod start;
 mod store;
@@ -90,6 +93,14 @@ enum What {
         #[arg(long, default_value_t = 8)]
         at_once: usize,
     },
+    /// How well tasks that fail are got done another way, over the corpus in `tests/recovery`.
+    Recovery {
+        /// Only tasks whose name contains one of these.
+        filters: Vec<String>,
+        /// Tasks that run at once.
+        #[arg(long, default_value_t = 3)]
+        at_once: usize,
+    },
     /// Processor time that watching live execs costs.
     BlockCost {
         /// Execs that live at once.
@@ -151,6 +162,7 @@ fn main() -> anyhow::Result<()> {
         What::BlockCost { execs, seconds } => {
             block_cost::run(execs, std::time::Duration::from_secs(seconds))
         }
+        What::Recovery { filters, at_once } => recovery::run(&filters, at_once),
         What::Blocks { filters, at_once } => blocks::run(&filters, at_once),
         What::All { turns } => all(turns),
         What::Manager(options) => manager::run(&options),

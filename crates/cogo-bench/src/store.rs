@@ -221,6 +221,7 @@ fn task(number: u64) -> anyhow::Result<TaskRecord> {
         state: TaskState::Queued,
         cancel_requested: false,
         attempts: vec![attempt],
+        recoveries: Vec::new(),
         exit_code: None,
         verdict: None,
         usage: None,

@@ -8,12 +8,13 @@ mod from_worker;
 mod to_worker;
 
 pub use from_worker::{
-    BlockDetected, ExecutionStarted, FromWorker, Heartbeat, OutputCut, Pong, Progress,
-    ProgressUpdate, Stage, TaskBrief, TaskComplete, TaskError, TaskList, TaskOutput, Welcome,
+    BlockDetected, BlockReport, ExaminedTask, ExecutionStarted, FromWorker, Heartbeat, OutputCut,
+    Pong, Progress, ProgressUpdate, Stage, TaskBrief, TaskComplete, TaskError, TaskList,
+    TaskOutput, Welcome,
 };
 pub use to_worker::{
-    Acknowledge, Attach, ExecuteCommand, Joined, Ping, ResizePty, SendInput, SignalTask,
-    TaskSignal, TerminateTask, ToWorker,
+    Acknowledge, Attach, DetectBlock, ExecuteCommand, Joined, Ping, ResizePty, SendInput,
+    SignalTask, TaskSignal, TerminateTask, ToWorker,
 };
 
 use crate::task::TaskId;

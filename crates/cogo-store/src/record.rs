@@ -2,6 +2,7 @@
 
 use cogo_protocol::exec::Isolation;
 use cogo_protocol::id::ExecId;
+use cogo_protocol::recovery::RecoveryRecord;
 use cogo_protocol::task::{Fence, MissingOutput, TaskId, TaskRequest, TaskState};
 use cogo_protocol::verdict::{Usage, Verdict};
 use cogo_protocol::worker::{Capabilities, WorkerId};
@@ -25,6 +26,9 @@ pub struct TaskRecord {
     /// Its attempts, the first one first. The last one holds the lease, if the task is leased or
     /// running.
     pub attempts: Vec<AttemptRecord>,
+    /// What was decided after attempts that failed, the first one first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recoveries: Vec<RecoveryRecord>,
     /// Exit code as messages carry it.
     pub exit_code: Option<i32>,
     /// How it ended.
@@ -76,6 +80,9 @@ pub struct AttemptRecord {
 pub enum AttemptEnd {
     /// The command's own end is known; it is the task's.
     Answered,
+    /// The command's own end is known, and something else was tried after it. What was tried is
+    /// bounded by itself, so it uses up none of the attempts that may be lost.
+    Superseded,
     /// Nobody knows how it ended, or its lease was taken away.
     Lost,
     /// The worker's host could not run it.
@@ -91,7 +98,7 @@ impl AttemptEnd {
     pub const fn counts(self) -> bool {
         match self {
             Self::Answered | Self::Lost | Self::Unable => true,
-            Self::Refused | Self::TakenBack => false,
+            Self::Superseded | Self::Refused | Self::TakenBack => false,
         }
     }
 }

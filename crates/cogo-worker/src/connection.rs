@@ -16,9 +16,9 @@ use std::time::Duration;
 
 use cogo_protocol::id::ExecId;
 use cogo_protocol::message::{
-    Acknowledge, Attach, BadMessage, FromWorker, Heartbeat, Joined, PROTOCOL_VERSION, Ping, Pong,
-    ResizePty, SendInput, SignalTask, TaskError, TaskList, TaskSignal, TerminateTask, ToWorker,
-    Welcome, error_code,
+    Acknowledge, Attach, BadMessage, DetectBlock, FromWorker, Heartbeat, Joined, PROTOCOL_VERSION,
+    Ping, Pong, ResizePty, SendInput, SignalTask, TaskError, TaskList, TaskSignal, TerminateTask,
+    ToWorker, Welcome, error_code,
 };
 use cogo_protocol::task::TaskId;
 use cogo_protocol::worker::{Capabilities, WorkerId};
@@ -35,6 +35,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{self, Message, Utf8Bytes};
 use tracing::{debug, info, warn};
 
+use crate::block::{Watcher, examine};
 use crate::feed::Feed;
 use crate::health::HealthSampler;
 use crate::instant::now_ms;
@@ -49,6 +50,8 @@ const REPLIES_MAX: usize = 64;
 const OUTPUT_MAX: usize = 1;
 /// Tasks that one connection can hear of at a time.
 const FEEDS_MAX: usize = 1024;
+/// Requests for a close look that one connection can have under way.
+const EXAMINATIONS_MAX: usize = 8;
 /// How long a connection may take to send what is left when it is closed.
 const CLOSING_MAX: Duration = Duration::from_secs(5);
 /// How long a client is listened to after the end, so that it gets to read why.
@@ -72,6 +75,7 @@ pub(crate) struct Identity {
 pub(crate) struct Shared {
     pub(crate) identity: Arc<Identity>,
     pub(crate) table: TableHandle,
+    pub(crate) watcher: Arc<Watcher>,
     pub(crate) health: Arc<HealthSampler>,
     pub(crate) heartbeat: Duration,
     pub(crate) message_max: usize,
@@ -140,6 +144,7 @@ pub(crate) async fn serve(
         replies,
         output,
         feeds: JoinSet::new(),
+        examinations: JoinSet::new(),
         fed: HashMap::new(),
         handles: 0,
     };
@@ -225,6 +230,8 @@ struct Reader {
     replies: mpsc::Sender<Message>,
     output: mpsc::Sender<Message>,
     feeds: JoinSet<ExecId>,
+    /// Close looks at tasks that were asked for and are not answered yet.
+    examinations: JoinSet<()>,
     /// The attempt of each task that a feed tells of.
     fed: HashMap<TaskId, Fed>,
     /// Handles given to tasks so far.
@@ -262,6 +269,7 @@ impl Reader {
             let event = tokio::select! {
                 frame = source.next() => Event::Frame(frame),
                 Some(_) = self.feeds.join_next() => continue,
+                Some(_) = self.examinations.join_next() => continue,
                 _ = self.heartbeat.tick() => Event::HeartbeatDue,
                 Ok(()) = self.summary.changed() => Event::StatusChanged,
                 // A closing that nobody can announce any more has begun.
@@ -379,6 +387,7 @@ impl Reader {
                 .await;
                 Ok(())
             }
+            ToWorker::DetectBlock(request) => self.detect_block(request).await,
             ToWorker::Joined(joined) => {
                 self.join(joined);
                 Ok(())
@@ -392,6 +401,29 @@ impl Reader {
                 Ok(())
             }
         }
+    }
+
+    /// Has running tasks looked at, and answers when that is done.
+    async fn detect_block(&mut self, request: DetectBlock) -> Result<(), Refusal> {
+        if self.examinations.len() >= EXAMINATIONS_MAX {
+            let error = format!("{EXAMINATIONS_MAX} examinations are under way");
+            return Err(Refusal::new(error_code::AT_CAPACITY, error)
+                .hint("wait for the answers to earlier requests"));
+        }
+        let tasks = match request.task_id {
+            Some(task_id) => vec![self.shared.table.find(task_id).await?],
+            None => self.shared.table.list().await?,
+        };
+        let watcher = Arc::clone(&self.shared.watcher);
+        let (worker_id, replies) = (self.worker_id(), self.replies.clone());
+        self.examinations.spawn(async move {
+            let report = examine::all(&watcher, tasks, worker_id, request.request_id).await;
+            // Without a writer the connection is over.
+            let _ = replies
+                .send(text(&FromWorker::BlockReport(Box::new(report))))
+                .await;
+        });
+        Ok(())
     }
 
     async fn terminate(&mut self, stop: TerminateTask) -> Result<(), Refusal> {
@@ -638,6 +670,7 @@ fn task_of(message: &ToWorker) -> Option<&TaskId> {
         ToWorker::SignalTask(message) => Some(&message.task_id),
         ToWorker::Attach(message) => Some(&message.task_id),
         ToWorker::Acknowledge(message) => Some(&message.task_id),
+        ToWorker::DetectBlock(message) => message.task_id.as_ref(),
         ToWorker::Ping(_) | ToWorker::ListTasks {} | ToWorker::Joined(_) | ToWorker::Drain {} => {
             None
         }

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use cogo_protocol::block::BlockPolicy;
 use cogo_protocol::message::{FromWorker, TaskError, error_code};
 use cogo_protocol::worker::WorkerId;
 use tokio::sync::{mpsc, watch};
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::block::Block;
 use crate::refusal::{Refusal, chain};
 use crate::replay::{Form, Replay, Source, text};
 use crate::task::{Begun, End, Progress, Task, refused};
@@ -102,10 +104,15 @@ impl Feed {
         let mut replay = Replay::new(source, self.form, self.from_seq);
         let mut log = Log::Readable;
         let mut looks = 0;
+        let mut blocks = self.blocks_before(progress).await?;
         loop {
             // The order matters: what had ended before the log was read to its end has nothing
             // more to tell.
             let now = progress.borrow_and_update().clone();
+            for sighting in now.blocks.since(blocks) {
+                self.send_block(&sighting.block).await?;
+            }
+            blocks = now.blocks.count();
             let due = now.log_end > replay.position() || now.end().is_some() || now.looks != looks;
             looks = now.looks;
             if due && log == Log::Readable {
@@ -122,6 +129,25 @@ impl Feed {
                 () = self.out.closed() => return Err(Gone),
             }
         }
+    }
+
+    /// Tells the block that holds already, and how many have been found so far.
+    async fn blocks_before(&self, progress: &watch::Receiver<Progress>) -> Result<usize, Gone> {
+        let now = progress.borrow().clone();
+        if now.blocked().is_some()
+            && let Some(sighting) = &now.blocks.standing
+        {
+            self.send_block(&sighting.now()).await?;
+        }
+        Ok(now.blocks.count())
+    }
+
+    async fn send_block(&self, block: &Block) -> Result<(), Gone> {
+        if self.task.record.block.policy == BlockPolicy::Observe {
+            return Ok(());
+        }
+        let message = self.task.blocked(block, &self.worker_id);
+        self.send(text(&message)).await
     }
 
     /// Sends what there is in the log. If it cannot be read, the client is told.
@@ -197,6 +223,7 @@ mod tests {
     use cogo_sandbox::verdict::{Outcome, Usage, Verdict};
 
     use super::*;
+    use crate::block::{BlockSettings, Blocks};
     use crate::task::Phase;
     use crate::task_record::{InputRecord, PhaseRecord, TaskRecord};
 
@@ -221,6 +248,8 @@ mod tests {
             begun: None,
             log_end,
             looks: 0,
+            input_ended: false,
+            blocks: Blocks::default(),
         });
         let (out, mut messages) = mpsc::channel(64);
         let feed = Feed {
@@ -233,6 +262,7 @@ mod tests {
                     workspace: None,
                     input: InputRecord::Closed,
                     pty: false,
+                    block: BlockSettings::default(),
                     phase: PhaseRecord::Started,
                 },
                 exec,

@@ -46,6 +46,14 @@ impl Failure {
         self
     }
 
+    /// As the reason why an attempt of a plan has no outcome.
+    pub(crate) fn into_dispatch(self) -> cogo_plan::dispatch::DispatchError {
+        cogo_plan::dispatch::DispatchError {
+            message: self.message,
+            hint: self.hint,
+        }
+    }
+
     /// Tells the user on stderr and returns the exit code.
     pub(crate) fn report(&self) -> u8 {
         let painter = Painter::stderr();

@@ -20,6 +20,7 @@ use crate::rules::demand::Demand;
 use crate::rules::lease;
 use crate::rules::matching::{Class, Rank};
 use crate::rules::queue::TaskNumber;
+use crate::rules::recovery;
 
 impl Coordinator {
     /// Gives what waits to whoever can take it.
@@ -157,7 +158,7 @@ impl Coordinator {
             room,
             check_at: None,
             ending: None,
-            blocked: false,
+            block: None,
             listed: Listed::Running,
         });
         if let Some(key) = Warm::key(&task.record) {
@@ -189,7 +190,7 @@ impl Coordinator {
             let command = ExecuteCommand {
                 task_id: task.record.id.clone(),
                 timestamp: self.now.unix_ms,
-                command: task.record.request.command.clone(),
+                command: recovery::command(&task.record.request, &task.record.recoveries),
                 attempt: Some(attempt.number),
                 fence: Some(attempt.fence),
             };

@@ -40,6 +40,7 @@ impl Coordinator {
             worker.status = heartbeat.status;
             worker.health = heartbeat.health;
         }
+        self.blocks_told(worker_id, &heartbeat.tasks);
         self.reconcile(connection, worker_id, &heartbeat.tasks);
         self.rerank(worker_id);
     }

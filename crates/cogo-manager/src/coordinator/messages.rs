@@ -2,8 +2,8 @@
 
 use cogo_protocol::manager_event::ManagerEvent;
 use cogo_protocol::message::{
-    Acknowledge, BlockDetected, ExecutionStarted, FromWorker, OutputCut, ProgressUpdate,
-    TaskComplete, TaskError, TerminateTask, ToWorker,
+    Acknowledge, ExecutionStarted, FromWorker, OutputCut, ProgressUpdate, TaskComplete, TaskError,
+    TerminateTask, ToWorker,
 };
 use cogo_protocol::task::{Fence, MissingOutput, TaskId, TaskState};
 use cogo_protocol::worker::WorkerId;
@@ -35,6 +35,7 @@ impl Coordinator {
             FromWorker::TaskComplete(complete) => self.complete(connection, &worker_id, *complete),
             FromWorker::TaskError(error) => self.error(connection, &worker_id, error),
             FromWorker::BlockDetected(block) => self.block(&worker_id, *block),
+            FromWorker::BlockReport(report) => self.examined(connection, *report),
             FromWorker::ProgressUpdate(update) => self.progress(&worker_id, update),
             FromWorker::Heartbeat(heartbeat) => {
                 self.heartbeat(connection, &worker_id, &heartbeat);
@@ -248,24 +249,6 @@ impl Coordinator {
             });
             self.output.changed.insert(number);
         }
-    }
-
-    fn block(&mut self, worker_id: &WorkerId, block: BlockDetected) {
-        let Some(&number) = self.numbers.get(&block.task_id) else {
-            return;
-        };
-        let Some(task) = self.tasks.get_mut(&number) else {
-            return;
-        };
-        let Some(lease) = (task.lease_mut()).filter(|lease| lease.worker_id == *worker_id) else {
-            return;
-        };
-        lease.blocked = true;
-        self.announce(&ManagerEvent::BlockDetected {
-            task_id: block.task_id,
-            worker_id: worker_id.clone(),
-            block_info: block.block_info,
-        });
     }
 
     fn progress(&mut self, worker_id: &WorkerId, update: ProgressUpdate) {

@@ -123,7 +123,7 @@ impl Coordinator {
             room,
             check_at: check_in.map(|it| now + it),
             ending,
-            blocked: false,
+            block: None,
             listed: Listed::Running,
         });
         self.running += 1;

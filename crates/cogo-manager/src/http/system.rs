@@ -121,16 +121,6 @@ pub(super) fn add(routes: Routes) -> Routes {
             .not_built(),
             not_built_yet,
         )
-        .add(
-            Operation::new(
-                Method::POST,
-                "/workers/{id}/detect-block",
-                ADMIN,
-                "Look for a hang now (not built yet)",
-            )
-            .not_built(),
-            not_built_yet,
-        )
 }
 
 async fn health(State(api): State<Arc<Api>>) -> Result<Json<HealthReport>, Problem> {

@@ -49,9 +49,11 @@ pub fn next(
         Some(AttemptEnd::Unable) if elsewhere => Next::Again {
             after: Duration::ZERO,
         },
-        Some(AttemptEnd::Refused | AttemptEnd::TakenBack) | None => Next::Again {
-            after: Duration::ZERO,
-        },
+        Some(AttemptEnd::Superseded | AttemptEnd::Refused | AttemptEnd::TakenBack) | None => {
+            Next::Again {
+                after: Duration::ZERO,
+            }
+        }
         Some(AttemptEnd::Lost | AttemptEnd::Unable | AttemptEnd::Answered) => Next::GiveUp,
     }
 }

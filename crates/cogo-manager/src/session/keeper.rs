@@ -231,6 +231,7 @@ impl Keeper {
             FromWorker::BlockDetected(_)
             | FromWorker::ProgressUpdate(_)
             | FromWorker::Heartbeat(_)
+            | FromWorker::BlockReport(_)
             | FromWorker::TaskList(_) => Verdict::PassOn,
         }
     }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::block::BlockInfo;
+use crate::block::{BlockInfo, BlockReason};
 use crate::exec::Isolation;
 use crate::id::ExecId;
 use crate::record::{Chunk, Stream};
@@ -37,6 +37,8 @@ pub enum FromWorker {
     Pong(Pong),
     /// The answer to `list_tasks`.
     TaskList(TaskList),
+    /// The answer to `detect_block`.
+    BlockReport(Box<BlockReport>),
 }
 
 /// The first message on a connection.
@@ -78,6 +80,9 @@ pub struct TaskBrief {
     pub running: bool,
     /// Sequence number after the last log record.
     pub last_seq: u64,
+    /// Why it hangs, if it hangs now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked: Option<BlockReason>,
 }
 
 /// A command runs.
@@ -214,6 +219,37 @@ pub struct TaskError {
     pub fence: Option<Fence>,
 }
 
+/// What a close look at running tasks found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BlockReport {
+    /// Where they run.
+    pub worker_id: WorkerId,
+    /// The request's own number, if it had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<u64>,
+    /// The tasks that were looked at.
+    pub tasks: Vec<ExaminedTask>,
+    /// When it was sent.
+    pub timestamp: u64,
+}
+
+/// What a close look at one running task found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExaminedTask {
+    /// The task.
+    pub task_id: TaskId,
+    /// The right it runs under, if a manager gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fence: Option<Fence>,
+    /// The block, if it hangs.
+    pub block_info: Option<BlockInfo>,
+    /// What its threads do, for a reader; one line each.
+    #[serde(default)]
+    pub evidence: Vec<String>,
+}
+
 /// A command hangs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -226,6 +262,9 @@ pub struct BlockDetected {
     pub block_info: BlockInfo,
     /// When it was sent.
     pub timestamp: u64,
+    /// The right it runs under, if a manager gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fence: Option<Fence>,
 }
 
 /// A command gets on.

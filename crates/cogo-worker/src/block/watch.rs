@@ -15,7 +15,7 @@ use cogo_sandbox::spec::ExecSpec;
 use rustix::event::PollFlags;
 use rustix::time::{ClockId, clock_gettime};
 
-use super::{Block, Capacity, Input, Judge, Thresholds};
+use super::{Block, Capacity, Examined, Input, Judge, News, Thresholds, words};
 
 /// Time between glances at processor time.
 const GLANCE: Duration = Duration::from_millis(400);
@@ -160,13 +160,13 @@ impl Watch {
         self.judge.standing()
     }
 
-    /// Does what is due. Tells a block when it begins.
-    pub fn tick(&mut self, now: Instant) -> Option<Block> {
+    /// Does what is due, and tells what is new.
+    pub fn tick(&mut self, now: Instant) -> Option<News> {
         if now >= self.due.limits {
             self.due.limits = now + until_next(LIMITS);
             self.alert_until = self.alert_until.filter(|until| now < *until);
-            if let Some(block) = self.look_at_limits(now) {
-                return Some(block);
+            if let Some(news) = self.look_at_limits(now) {
+                return Some(news);
             }
         }
         if now >= self.due.glance {
@@ -189,20 +189,26 @@ impl Watch {
     }
 
     /// Hears that a limit may have been hit.
-    pub fn wake(&mut self, now: Instant) -> Option<Block> {
+    pub fn wake(&mut self, now: Instant) -> Option<News> {
         // An event whose group is gone cannot be made to wait, and would wake for ever.
         self.events.retain(|event| event.acknowledge().is_ok());
         self.alert_until = Some(now + ALERT);
         self.look_at_limits(now)
     }
 
-    /// Looks closely now, whatever is due.
-    pub fn examine_now(&mut self, now: Instant) -> Option<Block> {
-        self.observe(&self.observer.examine(), now)
+    /// Looks closely now, whatever is due: what is new, and what there is to see.
+    pub fn examine_now(&mut self, now: Instant) -> (Option<News>, Examined) {
+        let sample = self.observer.examine();
+        let news = self.observe(&sample, now);
+        let examined = Examined {
+            block: self.judge.standing().cloned(),
+            evidence: words::others(&sample, 0),
+        };
+        (news, examined)
     }
 
     /// Looks whether a limit was hit: cheaply where only forks can have been refused.
-    fn look_at_limits(&mut self, now: Instant) -> Option<Block> {
+    fn look_at_limits(&mut self, now: Instant) -> Option<News> {
         let oom_kills = self.alert_until.map(|_| self.observer.glance().oom_kills);
         let is_new = self.observer.pids_refused() > self.seen.pids_refused
             || oom_kills.is_some_and(|oom_kills| oom_kills > self.seen.oom_kills);
@@ -236,7 +242,7 @@ impl Watch {
         is_idle
     }
 
-    fn examine(&mut self, is_idle: bool, now: Instant) -> Option<Block> {
+    fn examine(&mut self, is_idle: bool, now: Instant) -> Option<News> {
         if !is_idle && self.judge.run_time(now) < EXAMINE_BUSY {
             self.due.examine = now + GLANCE;
             return None;
@@ -245,7 +251,7 @@ impl Watch {
             self.due.examine = now + GLANCE;
             return None;
         }
-        let block = self.observe(&self.observer.examine(), now);
+        let news = self.observe(&self.observer.examine(), now);
         self.due.survey = now + SURVEY;
         let longest = if self.glanced.is_some() {
             EXAMINE_MAX
@@ -261,7 +267,7 @@ impl Watch {
             self.interval = (self.interval * 2).min(longest);
         }
         self.due.examine = now + interval;
-        block
+        news
     }
 
     /// Takes one examination from the budget, if there is one.
@@ -276,7 +282,7 @@ impl Watch {
         can_pay
     }
 
-    fn observe(&mut self, sample: &Sample, now: Instant) -> Option<Block> {
+    fn observe(&mut self, sample: &Sample, now: Instant) -> Option<News> {
         self.seen = sample.glance;
         self.judge.observe(sample, self.input, now)
     }

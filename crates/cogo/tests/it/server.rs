@@ -1,5 +1,6 @@
 //! `cogo serve` with real workers: what clients see, and what happens when things die.
 
+mod blocks;
 mod bounds;
 mod deaths;
 mod doors;
@@ -10,5 +11,6 @@ mod http;
 mod nonsense;
 mod output;
 mod proxy;
+mod recovery;
 mod submit;
 mod top;

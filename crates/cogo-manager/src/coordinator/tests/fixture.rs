@@ -36,6 +36,7 @@ pub(super) fn brief(task: &str, fence: u64) -> TaskBrief {
         exec_id: ExecId::from_parts(fence, &[0; 10]),
         running: true,
         last_seq: 0,
+        blocked: None,
     }
 }
 

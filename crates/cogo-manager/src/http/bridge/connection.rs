@@ -224,6 +224,7 @@ impl Connection {
                     worker_id,
                     block_info,
                     timestamp: event.timestamp_ms,
+                    fence: None,
                 })))
                 .await
             }
@@ -293,6 +294,15 @@ impl Connection {
                 .await
             }
             ToWorker::ListTasks {} => self.list().await,
+            ToWorker::DetectBlock(request) => {
+                let problem = Problem::new(
+                    StatusCode::CONFLICT,
+                    error_code::NOT_APPLICABLE,
+                    "a manager looks for blocks by worker",
+                )
+                .hint("ask with POST workers/{id}/detect-block");
+                self.refuse(request.task_id, problem).await
+            }
             ToWorker::Joined(_) | ToWorker::Acknowledge(_) | ToWorker::Drain {} => {
                 let problem = Problem::new(
                     StatusCode::CONFLICT,

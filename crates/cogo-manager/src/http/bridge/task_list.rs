@@ -35,6 +35,7 @@ fn brief(logs: &TaskLogs, task: &TaskStatus) -> Result<Option<TaskBrief>, TaskLo
         return Ok(None);
     };
     Ok(Some(TaskBrief {
+        blocked: task.block.as_ref().map(|block| block.reason),
         exec_id,
         attempt: Some(attempt.number),
         fence: None,

@@ -118,6 +118,7 @@ impl Worker {
                 exec_id: ExecId::from_parts(fence.0, &[0; 10]),
                 running: run.running,
                 last_seq: 0,
+                blocked: None,
             })
             .collect()
     }
@@ -179,6 +180,7 @@ impl Worker {
             | ToWorker::ResizePty(_)
             | ToWorker::SignalTask(_)
             | ToWorker::ListTasks {}
+            | ToWorker::DetectBlock(_)
             | ToWorker::Joined(_) => (),
         }
         (Vec::new(), None)

@@ -43,11 +43,11 @@ impl Court {
     fn show_changing(&mut self, seconds: u64, sample: impl Fn(u64) -> Sample) -> Option<Block> {
         let looks = (0..=seconds * 2).map(|look| {
             let sample = sample(look);
-            let block = self.judge.observe(&sample, self.input, self.now);
+            let news = self.judge.observe(&sample, self.input, self.now);
             self.now += Duration::from_millis(500);
-            block
+            news
         });
-        let told: Vec<Block> = looks.flatten().collect();
+        let told: Vec<Block> = looks.flatten().filter_map(News::block).collect();
         assert!(told.len() <= 1, "told more than once: {told:?}");
         told.into_iter().next()
     }
@@ -365,7 +365,10 @@ fn a_limit_that_was_hit_is_told_once_and_at_once() {
     };
     sample.complete = false;
     let told = court.judge.observe(&sample, Input::default(), court.now);
-    assert_eq!(told.expect("a block").reason, BlockReason::PidsExhausted);
+    assert_eq!(
+        told.and_then(News::block).expect("a block").reason,
+        BlockReason::PidsExhausted
+    );
     sample.glance.pids_refused = 9;
     court.expect_silence(5, &sample);
     sample.glance.oom_kills = 1;

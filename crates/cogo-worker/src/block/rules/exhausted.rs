@@ -110,9 +110,9 @@ pub(super) fn descriptors_full(view: &View<'_>) -> Option<Finding> {
 /// nothing was said.
 pub(super) fn throttled(view: &View<'_>) -> Option<Finding> {
     let silent = view.trace.output.unwrap_or(view.trace.started_at);
-    let long = view.run_time() >= view.thresholds.run_time
-        && view.has_held(view.trace.throttled, view.thresholds.spin)
-        && view.has_held(Some(silent), view.thresholds.spin);
+    let long = view.run_time() >= view.thresholds.throttled_run_time
+        && view.has_held(view.trace.throttled, view.thresholds.throttled)
+        && view.has_held(Some(silent), view.thresholds.throttled);
     let throttling = view.sample.throttling?;
     long.then(|| Finding {
         reason: BlockReason::CpuExhausted,

@@ -251,6 +251,7 @@ impl Client {
                 "execution_started" => told.started.push(message),
                 "task_output" => told.add(&message),
                 "output_cut" => told.cuts.push(message),
+                "block_detected" => told.blocks.push(message),
                 "task_complete" | "task_error" => {
                     told.end = message;
                     return told;
@@ -294,6 +295,7 @@ pub(crate) struct Told {
     pub(crate) stderr: String,
     pub(crate) seqs: Vec<u64>,
     pub(crate) cuts: Vec<Value>,
+    pub(crate) blocks: Vec<Value>,
     pub(crate) end: Value,
 }
 
