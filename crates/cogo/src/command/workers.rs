@@ -11,8 +11,18 @@ use crate::failure::{Failure, print};
 use crate::table::Table;
 use crate::{instant, measure};
 
+const EXAMPLES: &str = "\
+Examples:
+  cogo workers                               all, with what they do
+  cogo workers --json | jq -r .id            their names
+  cogo workers create --label gpu=yes        one more on the server's host
+  cogo workers drain local-2                 no more tasks for it; --undo gives it tasks again
+  cogo workers remove local-2                goes when it has none
+  cogo workers recover local-2               takes its tasks back and restarts it";
+
 /// Show a server's workers and change them
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Options {
     #[command(subcommand)]
     action: Option<Action>,
