@@ -83,6 +83,23 @@ impl Draft {
         }
     }
 
+    /// Takes a place instead of the one that is known, which becomes a note.
+    pub(super) fn move_to(&mut self, pattern: &Regex, captures: &Captures) {
+        if let Some(file) = self.file.take()
+            && self.notes.len() < NOTES_MAX
+        {
+            self.notes.push(Note {
+                message: "called from here".to_owned(),
+                file: Some(file),
+                line: number(self.line.as_deref()),
+                column: number(self.column.as_deref()),
+            });
+        }
+        self.line = None;
+        self.column = None;
+        self.fill(pattern, captures, None);
+    }
+
     /// Takes a remark.
     pub(super) fn note(&mut self, captures: &Captures) {
         if self.notes.len() == NOTES_MAX {

@@ -88,6 +88,8 @@ pub struct Format {
     pub(super) requires: Vec<Requirement>,
     pub(super) message: Option<String>,
     pub(super) skip: bool,
+    pub(super) fallback: bool,
+    pub(super) once_a_line: bool,
     severities: BTreeMap<String, Severity>,
 }
 
@@ -109,6 +111,8 @@ pub(super) enum Role {
     Continuation,
     /// It is where the diagnostic is, or where its last note is.
     Location,
+    /// It is where the diagnostic is, unless a later line knows better.
+    Frame,
     /// It is a remark, perhaps with a place.
     Note,
     /// It is the message, if there is none yet.
@@ -331,8 +335,15 @@ struct FormatSource {
     #[serde(default)]
     requires: Vec<Requirement>,
     message: Option<String>,
+    /// What it reads is swallowed.
     #[serde(default)]
     skip: bool,
+    /// It is of use only where no other format of this name has found anything.
+    #[serde(default)]
+    fallback: bool,
+    /// What it finds at the line of its last finding is a consequence of that.
+    #[serde(default)]
+    once_a_line: bool,
     #[serde(default)]
     examples: Vec<Example>,
 }
@@ -367,6 +378,8 @@ impl FormatSource {
             requires: self.requires,
             message: self.message,
             skip: self.skip,
+            fallback: self.fallback,
+            once_a_line: self.once_a_line,
             severities: self.severities,
             name: self.name,
         })
