@@ -65,6 +65,15 @@ impl Address {
         format!("{}:{}", self.host, self.port)
     }
 
+    /// Whether it is on this host.
+    pub(crate) fn is_local(&self) -> bool {
+        let host = self.host();
+        host.eq_ignore_ascii_case("localhost")
+            || host
+                .parse::<std::net::IpAddr>()
+                .is_ok_and(|ip| ip.to_canonical().is_loopback())
+    }
+
     /// The host without the brackets of IPv6.
     pub(super) fn host(&self) -> &str {
         self.host

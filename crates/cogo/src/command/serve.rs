@@ -91,6 +91,14 @@ pub(crate) struct Options {
         help_heading = "Server"
     )]
     heartbeat: TimeSpan,
+    /// Time for which a client of a WebSocket may neither say nor take anything
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "30s",
+        help_heading = "Server"
+    )]
+    silence: TimeSpan,
 
     /// Local workers: at least and at most, or exactly
     #[arg(
@@ -283,6 +291,7 @@ fn config(options: &Options) -> ManagerConfig {
     };
     config.doors.origins.clone_from(&options.allow_origin);
     config.doors.heartbeat = Duration::from(options.heartbeat).max(HEARTBEAT_MIN);
+    config.doors.silence_max = Duration::from(options.silence).max(HEARTBEAT_MIN);
     config.doors.rate = Rate {
         per_second: options.rate,
         burst: options.rate,

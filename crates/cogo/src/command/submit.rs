@@ -4,6 +4,8 @@ mod options;
 mod recovery;
 mod request;
 
+use std::path::Path;
+
 use cogo_protocol::task::TaskStatus;
 use hyper::Method;
 
@@ -14,9 +16,11 @@ use crate::remote::{Ending, Keys, Shows, TaskView, describe, exit_code};
 pub(crate) use options::{Options, parse_label};
 
 /// Submits the task, and waits for its end unless it is to be left alone.
-pub(crate) fn run(options: &Options, state_dir: Option<&std::path::Path>) -> Result<u8, Failure> {
+pub(crate) fn run(options: &Options, state_dir: Option<&Path>) -> Result<u8, Failure> {
     let client = Client::find(&options.server, state_dir)?;
-    let request = request::request(options)?;
+    // A server of this host has this directory too.
+    let here = client.address().is_local().then_some(Path::new("."));
+    let request = request::request(options, here)?;
     block_on(async {
         let task: TaskStatus = client.ask(Method::POST, "/execute", Some(&request)).await?;
         if options.detach {

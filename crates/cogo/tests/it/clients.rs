@@ -69,6 +69,7 @@ fn check(language: &str, url: &str, token: Option<&str>) {
             "COGO_CLIENT_FIELDS",
             json!({ "isolation": strongest_tier() }).to_string(),
         )
+        .env("COGO_CLIENT_BLOCKS", "1")
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);

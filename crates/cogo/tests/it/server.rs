@@ -13,4 +13,5 @@ mod output;
 mod proxy;
 mod recovery;
 mod submit;
+mod subscribers;
 mod top;

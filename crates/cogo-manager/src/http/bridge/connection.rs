@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -22,7 +23,7 @@ use cogo_store::{EventRecord, Scope, TaskFilter};
 use futures_util::{SinkExt, StreamExt, stream};
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{Instant, interval};
+use tokio::time::{Instant, interval, sleep, timeout};
 
 use super::health::HostHealth;
 use super::outgoing::{Form, Outgoing, text};
@@ -41,6 +42,8 @@ const QUEUE_LEN: usize = 64;
 const FOLLOWED_MAX: usize = 4096;
 /// Tasks that a list shows at most.
 const LISTED_MAX: usize = 1000;
+/// Time for the last messages to leave when a connection ends.
+const CLOSE_MAX: Duration = Duration::from_secs(5);
 /// What the manager calls itself where a worker has its name.
 const MANAGER: &str = "manager";
 
@@ -48,6 +51,14 @@ const MANAGER: &str = "manager";
 pub(super) enum Reach {
     All,
     One(TaskId, Option<Start>),
+}
+
+/// A message that waits for the socket.
+enum Queued {
+    /// The connection's own word.
+    Word(Message),
+    /// What a follower tells.
+    Told(Message),
 }
 
 /// Nothing more can be sent: the socket is gone.
@@ -59,7 +70,9 @@ pub(super) struct Connection {
     manager: WorkerId,
     binary: bool,
     only: Option<TaskId>,
-    out: mpsc::Sender<Message>,
+    out: mpsc::Sender<Queued>,
+    /// How many messages of followers the socket has taken.
+    told: Arc<AtomicU64>,
     followers: JoinSet<()>,
     followed: HashMap<TaskId, AbortHandle>,
     /// Tasks for which the client has sent something to their worker.
@@ -79,7 +92,8 @@ impl Connection {
     ) {
         let (sink, incoming) = socket.split();
         let (out, queue) = mpsc::channel(QUEUE_LEN);
-        let writer = tokio::spawn(write(sink, queue));
+        let told = Arc::new(AtomicU64::new(0));
+        let mut writer = tokio::spawn(write(sink, queue, Arc::clone(&told)));
         let (only, start) = match reach {
             Reach::All => (None, None),
             Reach::One(id, start) => (Some(id), start),
@@ -91,6 +105,7 @@ impl Connection {
             binary,
             only,
             out,
+            told,
             followers: JoinSet::new(),
             followed: HashMap::new(),
             fed: HashSet::new(),
@@ -101,7 +116,10 @@ impl Connection {
         let _ = connection.serve(incoming, start).await;
         connection.followers.shutdown().await;
         drop(connection);
-        let _ = writer.await;
+        if timeout(CLOSE_MAX, &mut writer).await.is_err() {
+            // The client does not even read what was sent before.
+            writer.abort();
+        }
     }
 
     async fn serve(
@@ -117,6 +135,7 @@ impl Connection {
         heartbeats.reset();
         let mut pings = interval(silence_max / 3);
         let mut heard_at = Instant::now();
+        let mut told = 0;
         self.welcome().await?;
         if let (Some(id), Some(start)) = (self.only.clone(), start) {
             self.follow(id, start).await?;
@@ -138,6 +157,11 @@ impl Connection {
                 refused = refusals.recv() => self.tell_refusal(refused).await?,
                 _ = heartbeats.tick() => self.beat().await?,
                 _ = pings.tick() => {
+                    // Whoever reads lives, even if the answer to a ping comes after much output.
+                    let told_before = std::mem::replace(&mut told, self.told());
+                    if told != told_before {
+                        heard_at = Instant::now();
+                    }
                     if heard_at.elapsed() > silence_max {
                         return Ok(());
                     }
@@ -151,8 +175,28 @@ impl Connection {
         }
     }
 
+    fn told(&self) -> u64 {
+        self.told.load(Ordering::Relaxed)
+    }
+
+    /// Sends a message after all that waits. A client that takes nothing for too long is gone.
     async fn send(&self, message: Message) -> Result<(), Gone> {
-        self.out.send(message).await.map_err(|_| Gone)
+        let mut told = self.told();
+        loop {
+            tokio::select! {
+                place = self.out.reserve() => {
+                    place.map_err(|_| Gone)?.send(Queued::Word(message));
+                    return Ok(());
+                }
+                () = self.api.stop.cancelled(), if self.out.capacity() == 0 => return Err(Gone),
+                () = sleep(self.api.config.silence_max) => {
+                    let told_before = std::mem::replace(&mut told, self.told());
+                    if told == told_before {
+                        return Err(Gone);
+                    }
+                }
+            }
+        }
     }
 
     async fn say(&self, message: FromWorker) -> Result<(), Gone> {
@@ -533,13 +577,13 @@ async fn follow(
     task_id: TaskId,
     start: Start,
     mut outgoing: Outgoing,
-    out: mpsc::Sender<Message>,
+    out: mpsc::Sender<Queued>,
 ) {
     let result: Result<(), FollowFailure> = async {
         let mut follow = api.follows.follow(&task_id, start).await?;
         while let Some(told) = follow.next().await? {
             for message in outgoing.messages(told) {
-                if out.send(message).await.is_err() {
+                if out.send(Queued::Told(message)).await.is_err() {
                     return Ok(());
                 }
             }
@@ -550,9 +594,8 @@ async fn follow(
     if let Err(failure) = result {
         let problem = Problem::from(failure);
         let manager = MANAGER.parse().expect("it is a name");
-        let _ = out
-            .send(text(&refusal(manager, Some(task_id), &problem)))
-            .await;
+        let refusal = text(&refusal(manager, Some(task_id), &problem));
+        let _ = out.send(Queued::Told(refusal)).await;
     }
 }
 
@@ -568,16 +611,21 @@ impl From<FollowFailure> for Problem {
 /// Writes to the socket what is queued, and flushes when nothing more is.
 async fn write(
     mut sink: stream::SplitSink<WebSocket, Message>,
-    mut queue: mpsc::Receiver<Message>,
+    mut queue: mpsc::Receiver<Queued>,
+    told: Arc<AtomicU64>,
 ) {
-    while let Some(message) = queue.recv().await {
-        if sink.feed(message).await.is_err() {
-            return;
-        }
-        while let Ok(message) = queue.try_recv() {
+    while let Some(first) = queue.recv().await {
+        let mut next = Some(first);
+        while let Some(queued) = next {
+            let (message, count) = match queued {
+                Queued::Word(message) => (message, 0),
+                Queued::Told(message) => (message, 1),
+            };
             if sink.feed(message).await.is_err() {
                 return;
             }
+            told.fetch_add(count, Ordering::Relaxed);
+            next = queue.try_recv().ok();
         }
         if sink.flush().await.is_err() {
             return;

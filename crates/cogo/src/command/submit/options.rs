@@ -14,8 +14,8 @@ use crate::client::ServerOptions;
 
 const EXAMPLES: &str = "\
 Examples:
-  cogo submit -- cargo --version                 in a fresh, empty workspace
-  cogo submit -w . -- cargo test                 in this directory of the worker's host
+  cogo submit -- cargo test                      in this directory, by a server of this host
+  cogo submit --server URL -w /src -- make       in a directory of the worker's host
   cogo submit --id build-42 --priority 9 -- make a name makes it safe to submit again
   cogo submit --detach -- ./long-job.sh          prints the task's name and returns
   cogo submit --recover --memory 1GiB -- make    more memory, or less at once, if it needs that
@@ -64,10 +64,13 @@ pub(crate) struct Options {
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_label, help_heading = "Worker")]
     pub(super) label: Vec<(String, String)>,
 
-    /// Directory of the worker's host that the command works in [default: a fresh one that goes
-    /// with the task]
+    /// Directory of the worker's host that the command works in [default: this one if the server
+    /// is on this host, else a fresh one that goes with the task]
     #[arg(short, long, value_name = "DIR", help_heading = "Workspace")]
     pub(super) workspace: Option<PathBuf>,
+    /// Work in a fresh, empty directory that goes with the task
+    #[arg(long, conflicts_with = "workspace", help_heading = "Workspace")]
+    pub(super) empty: bool,
     /// Throw the changes away at the end
     #[arg(
         long,

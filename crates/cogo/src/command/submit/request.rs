@@ -11,8 +11,10 @@ use cogo_protocol::units::TimeSpan;
 use super::options::{Options, StdinOption};
 use crate::failure::Failure;
 
-/// The request that these options stand for.
-pub(super) fn request(options: &Options) -> Result<TaskRequest, Failure> {
+/// The request that these options stand for. `here` is where a command works that is told no
+/// other place; `None` for a fresh directory, where the server does not see ours.
+pub(super) fn request(options: &Options, here: Option<&Path>) -> Result<TaskRequest, Failure> {
+    let here = here.filter(|_| !options.empty);
     Ok(TaskRequest {
         task_id: options.id.clone(),
         command: CommandRequest {
@@ -20,6 +22,7 @@ pub(super) fn request(options: &Options) -> Result<TaskRequest, Failure> {
             workspace: options
                 .workspace
                 .as_deref()
+                .or(here)
                 .map(|path| workspace(options, path))
                 .transpose()?,
             cwd: options.cwd.clone(),

@@ -56,12 +56,11 @@ pub(super) fn draw(frame: &mut Frame<'_>, screen: &Screen) {
     frame.render_widget(summary(screen), head);
     frame.render_widget(worker_table(screen), workers);
     frame.render_widget(waiting(screen), queue);
-    match &screen.output {
-        Some(output) => frame.render_widget(output_pane(output, main), main),
-        None => {
-            let mut state = TableState::default().with_selected(Some(screen.place()));
-            frame.render_stateful_widget(task_table(screen), main, &mut state);
-        }
+    if let Some(output) = &screen.output {
+        frame.render_widget(output_pane(output, main), main);
+    } else {
+        let mut state = TableState::default().with_selected(Some(screen.place()));
+        frame.render_stateful_widget(task_table(screen), main, &mut state);
     }
     frame.render_widget(event_list(screen), events);
     frame.render_widget(prompt(screen), foot);

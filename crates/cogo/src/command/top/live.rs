@@ -71,7 +71,7 @@ async fn show(
                 Wish::Nothing => {}
                 Wish::Leave => return Ok(()),
                 Wish::Kill(task_id) => {
-                    drop(tokio::spawn(kill(client.clone(), task_id, news.clone())))
+                    tokio::spawn(kill(client.clone(), task_id, news.clone()));
                 }
                 Wish::Follow(task_id) => {
                     let task = tokio::spawn(follow(client.clone(), task_id, news.clone()));
@@ -94,7 +94,7 @@ fn take_in(screen: &mut Screen, news: News) -> Wish {
             return screen.press(key);
         }
         // A new size is seen when it is drawn.
-        News::Terminal(_) => {}
+        News::Terminal(_) | News::Killed(Ok(())) => {}
         News::Look(look) => match *look {
             Ok(snapshot) => screen.update(snapshot),
             Err(failure) => screen.trouble = Some(failure.message().to_owned()),
@@ -110,7 +110,6 @@ fn take_in(screen: &mut Screen, news: News) -> Wish {
                 output.ended = true;
             }
         }
-        News::Killed(Ok(())) => {}
         News::Killed(Err(failure)) => screen.trouble = Some(failure.message().to_owned()),
     }
     Wish::Nothing

@@ -128,6 +128,23 @@ impl Server {
         Client::connect(&format!("ws://{}{API}/connect", self.address), &[]).unwrap()
     }
 
+    /// As [`Self::connect`], with output as binary frames.
+    pub(crate) fn connect_binary(&self) -> Client {
+        let url = format!("ws://{}{API}/connect", self.address);
+        Client::connect(&url, &[("Sec-WebSocket-Protocol", "cogo.v1.bin")]).unwrap()
+    }
+
+    /// How many sockets the manager has open.
+    pub(crate) fn open_sockets(&self) -> usize {
+        let pid = self.process.as_ref().unwrap().id();
+        let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+        // One that is closed meanwhile is none.
+        let links = descriptors.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+        links
+            .filter(|link| link.to_string_lossy().starts_with("socket:"))
+            .count()
+    }
+
     /// Waits until so many workers are connected.
     pub(crate) fn await_workers(&self, count: u64) {
         await_condition("workers", || {

@@ -7,7 +7,7 @@ use super::fixture::{API, Server};
 use crate::fixture::await_condition;
 
 /// Readers of one log that keep up.
-const READERS: usize = 50;
+const READERS: usize = 10;
 
 #[test]
 fn a_reader_that_stands_still_holds_up_nobody() {

@@ -146,3 +146,14 @@ fn the_urgent_goes_first() {
         .collect();
     assert_eq!(order, [9, 7, 5, 3, 0]);
 }
+
+#[test]
+fn a_server_of_this_host_works_in_this_directory() {
+    let server = Server::start(&["--workers", "1"]);
+    std::fs::write(server.world.workspace().join("input"), "from here").unwrap();
+    let here = submit(&server, &["-q"], "cat input; echo made > output");
+    assert_eq!((here.code, here.stdout.as_str()), (Some(0), "from here"));
+    assert!(server.world.workspace().join("output").exists());
+    let empty = submit(&server, &["-q", "--empty"], "ls -A");
+    assert_eq!((empty.code, empty.stdout.as_str()), (Some(0), ""));
+}

@@ -143,6 +143,15 @@ impl Client {
         url: &str,
         headers: &[(&'static str, &str)],
     ) -> Result<Self, (u16, String)> {
+        Self::open(url, headers).map(Self::welcomed)
+    }
+
+    /// Connects to something that says no welcome.
+    pub(crate) fn connect_raw(url: &str) -> Self {
+        Self::open(url, &[]).unwrap()
+    }
+
+    fn open(url: &str, headers: &[(&'static str, &str)]) -> Result<Self, (u16, String)> {
         let host = url.strip_prefix("ws://").unwrap();
         let mut request = url.into_client_request().unwrap();
         for (name, value) in headers {
@@ -158,8 +167,7 @@ impl Client {
             Ok((socket, _)) => Ok(Self {
                 socket,
                 welcome: Value::Null,
-            }
-            .welcomed()),
+            }),
             Err(tungstenite::HandshakeError::Failure(tungstenite::Error::Http(response))) => {
                 let body = response.body().clone().unwrap_or_default();
                 Err((response.status().as_u16(), String::from_utf8(body).unwrap()))
