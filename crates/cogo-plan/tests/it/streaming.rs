@@ -108,16 +108,13 @@ fn what_was_misread_is_read_again() {
 
 #[test]
 fn the_command_settles_what_a_line_does_not() {
-    let line = b"a.c(3): warning C1: x\n";
+    let line = b"a.py:3: error: x\n";
     let tool = |command| {
         let found = Parser::new(command).parse(line);
         found.first().map(|found| found.tool.clone())
     };
-    assert_eq!(tool(None).as_deref(), Some("msbuild"));
-    assert_eq!(
-        tool(Some("/usr/bin/dotnet build")).as_deref(),
-        Some("msbuild")
-    );
+    assert_eq!(tool(None).as_deref(), Some("mypy"));
+    assert_eq!(tool(Some("/usr/bin/gcc -c a.py")).as_deref(), Some("gcc"));
 }
 
 #[test]
