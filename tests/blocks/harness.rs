@@ -2,11 +2,11 @@
 //!
 //! Shared by the quick subset in `cogo-worker`'s tests and by `cogo-bench blocks`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant, SystemTime};
 
 use cogo_protocol::block::{BlockReason, ResourceUsage};
@@ -18,7 +18,7 @@ use cogo_sandbox::spec::{
 };
 use cogo_sandbox::start::{Launcher, Start, Started, start};
 use cogo_sandbox::verdict::{Outcome as ExecOutcome, Verdict};
-use cogo_worker::block::{Block, Blocked, Thresholds, Watch, WatchOptions, Watcher};
+use cogo_worker::block::{Block, Thresholds, Watch, WatchOptions, Watcher};
 use serde::Deserialize;
 
 /// The labelled programs.
@@ -227,20 +227,11 @@ pub(crate) fn run(
 ) -> Vec<Outcome> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let state = StateDir::open(&folder.path().join("state")).expect("a state directory");
-    let listeners: Listeners = Arc::default();
-    let telling = Arc::clone(&listeners);
-    let watcher = Watcher::start(move |blocked: Blocked| {
-        let listeners = telling.lock().expect("no listener panicked");
-        if let Some(listener) = listeners.get(&blocked.id) {
-            let _ = listener.send((blocked, SystemTime::now()));
-        }
-    })
-    .expect("a watcher");
+    let watcher = Watcher::start().expect("a watcher");
     let bench = Bench {
         folder: folder.path(),
         state: &state,
         watcher: &watcher,
-        listeners: &listeners,
         launcher,
         host,
     };
@@ -263,14 +254,12 @@ pub(crate) fn run(
     outcomes
 }
 
-type Told = (Blocked, SystemTime);
-type Listeners = Arc<Mutex<HashMap<String, Sender<Told>>>>;
+type Told = (Block, SystemTime);
 
 struct Bench<'a> {
     folder: &'a Path,
     state: &'a StateDir,
     watcher: &'a Watcher,
-    listeners: &'a Listeners,
     launcher: &'a Launcher,
     host: &'a Host,
 }
@@ -295,26 +284,21 @@ impl Bench<'_> {
         let argv = program.build(&workspace)?;
         let spec = program.spec(argv, &workspace, self.host);
         let id = format!("block-{}-{index}", std::process::id());
-        let (sender, told) = channel();
-        self.listeners
-            .lock()
-            .expect("listeners")
-            .insert(id.clone(), sender);
         let begun = SystemTime::now();
         let start = start(self.launcher, self.state, &id, &spec, &[]).map_err(|e| e.to_string())?;
         let Start::Running(mut started) = start else {
             return Err("the command could not be executed".to_owned());
         };
-        let found = self.watch(program, &id, &spec, &started, &told);
+        let found = self.watch(program, &id, &spec, &started);
         self.watcher.forget(&id);
         let onset = marked(&workspace).unwrap_or(begun);
         end(&mut started)?;
-        Ok(found?.map(|(blocked, at, event)| Found {
-            reason: blocked.block.reason,
+        Ok(found?.map(|(block, at, event)| Found {
+            reason: block.reason,
             after: at
                 .duration_since(event.unwrap_or(onset))
                 .unwrap_or_default(),
-            evidence: blocked.block.evidence,
+            evidence: block.evidence,
         }))
     }
 
@@ -324,15 +308,19 @@ impl Bench<'_> {
         id: &str,
         spec: &ExecSpec,
         started: &Started,
-        told: &Receiver<Told>,
-    ) -> Result<Option<(Blocked, SystemTime, Option<SystemTime>)>, String> {
+    ) -> Result<Option<(Block, SystemTime, Option<SystemTime>)>, String> {
         let options = program.watch_options();
         let now = Instant::now();
         let Ok(watch) = Watch::open(&started.exec, &started.running, spec, options, now) else {
             return Ok(None);
         };
         let observer = Observer::open(&started.exec, &started.running, spec);
-        self.watcher.watch(id, watch);
+        let (sender, told) = channel::<Told>();
+        self.watcher.watch(id, watch, move |news| {
+            if let Some(block) = news.block() {
+                let _ = sender.send((block, SystemTime::now()));
+            }
+        });
         if let Some(input) = &program.entry.input {
             let client = ControlClient::connect(&started.exec).map_err(|e| e.to_string())?;
             client
@@ -356,10 +344,10 @@ impl Bench<'_> {
         });
         while Instant::now() < deadline {
             match told.recv_timeout(pace) {
-                Ok((blocked, at)) => {
+                Ok((block, at)) => {
                     // Who reads the counters here may hear of it before seeing it.
                     let event = event.or_else(|| (limited && program.is_blocked).then_some(at));
-                    return Ok(Some((blocked, at, event)));
+                    return Ok(Some((block, at, event)));
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {}
@@ -374,8 +362,8 @@ impl Bench<'_> {
                 if last.is_none() && !program.is_blocked {
                     expect_success(&end)?;
                 }
-                let last = last.or_else(|| Some((verdict(id, &end)?, SystemTime::now())));
-                return Ok(last.map(|(blocked, at)| (blocked, at, event)));
+                let last = last.or_else(|| Some((verdict(&end)?, SystemTime::now())));
+                return Ok(last.map(|(block, at)| (block, at, event)));
             }
         }
         Ok(None)
@@ -398,22 +386,19 @@ fn expect_success(end: &Verdict) -> Result<(), String> {
 }
 
 /// A program that dies of a limit is no hang: its verdict names the limit at once.
-fn verdict(id: &str, verdict: &Verdict) -> Option<Blocked> {
+fn verdict(verdict: &Verdict) -> Option<Block> {
     let reason = match verdict.outcome {
         ExecOutcome::OutOfMemory { .. } => BlockReason::MemoryExhausted,
         ExecOutcome::PidsExhausted { .. } => BlockReason::PidsExhausted,
         ExecOutcome::DiskFull { .. } => BlockReason::DiskExhausted,
         _ => return None,
     };
-    Some(Blocked {
-        id: id.to_owned(),
-        block: Block {
-            reason,
-            duration: Duration::ZERO,
-            usage: ResourceUsage::default(),
-            recoverable: true,
-            evidence: vec!["it ended, and its verdict says so".to_owned()],
-        },
+    Some(Block {
+        reason,
+        duration: Duration::ZERO,
+        usage: ResourceUsage::default(),
+        recoverable: true,
+        evidence: vec!["it ended, and its verdict says so".to_owned()],
     })
 }
 

@@ -25,7 +25,7 @@ const SETTLED: Duration = Duration::from_secs(30);
 /// Watches that many execs for that long.
 pub(crate) fn run(execs: usize, time: Duration) -> anyhow::Result<()> {
     let place = Place::on_disk()?;
-    let watcher = Watcher::start(|blocked| println!("said: {blocked:?}"))?;
+    let watcher = Watcher::start()?;
     let mut started = Vec::new();
     for index in 0..execs {
         started.push(watched(&place, index, &watcher)?);
@@ -77,7 +77,7 @@ fn watched(place: &Place, index: usize, watcher: &Watcher) -> anyhow::Result<Sta
         options,
         Instant::now(),
     )?;
-    watcher.watch(&id, watch);
+    watcher.watch(&id, watch, |news| println!("said: {news:?}"));
     Ok(started)
 }
 

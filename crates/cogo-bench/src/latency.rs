@@ -1,8 +1,7 @@
 //! How long a line takes from the program's `write` to one who follows the log.
 
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
-use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -10,10 +9,10 @@ use cogo_sandbox::control::{ControlClient, Notice};
 use cogo_sandbox::log::{Entry, LogReader};
 use cogo_sandbox::start::Launcher;
 use cogo_sandbox::zygote::{Zygote, ZygoteOptions};
-use rustix::time::{ClockId, clock_gettime};
 
 use crate::Turns;
 use crate::host::{Place, clear_away, running};
+use crate::lines;
 use crate::measure::percentile;
 
 /// Lines of one run.
@@ -58,25 +57,7 @@ pub(crate) fn run(turns: &Turns) -> anyhow::Result<()> {
 
 /// The program that is followed: writes the time again and again.
 pub(crate) fn stamp() -> anyhow::Result<()> {
-    let mut out = io::stdout();
-    for _ in 0..LINES {
-        let line = format!("{}\n", now().as_nanos());
-        out.write_all(line.as_bytes())?;
-        out.flush()?;
-        sleep(PAUSE);
-    }
-    Ok(())
-}
-
-/// The clock that all processes of a machine share.
-fn now() -> Duration {
-    let time = clock_gettime(ClockId::Monotonic);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
-
-fn latency(line: &str) -> anyhow::Result<Duration> {
-    let written: u64 = line.trim().parse().context("not a time")?;
-    Ok(now().saturating_sub(Duration::from_nanos(written)))
+    lines::write(LINES, PAUSE)
 }
 
 fn follow_pipe(argv: &[&str], latencies: &mut Vec<Duration>) -> anyhow::Result<()> {
@@ -87,7 +68,7 @@ fn follow_pipe(argv: &[&str], latencies: &mut Vec<Duration>) -> anyhow::Result<(
         .spawn()?;
     let output = child.stdout.take().context("it was asked for")?;
     for line in BufReader::new(output).lines() {
-        latencies.push(latency(&line?)?);
+        latencies.push(lines::age(&line?)?);
     }
     child.wait()?;
     Ok(())
@@ -111,7 +92,7 @@ fn follow_log(
                 continue;
             };
             for line in std::str::from_utf8(record.bytes)?.lines() {
-                latencies.push(latency(line)?);
+                latencies.push(lines::age(line)?);
             }
         }
     }

@@ -11,8 +11,13 @@ mod footprint;
 mod harness;
 mod host;
 mod latency;
+mod lines;
+mod manager;
 mod measure;
 mod peers;
+mod recovery;
+#[path = "../../../tests/recovery/harness.rs"]
+mod recovery_harness;
 mod schedule;
 mod start;
 mod store;
@@ -88,6 +93,14 @@ enum What {
         #[arg(long, default_value_t = 8)]
         at_once: usize,
     },
+    /// How well tasks that fail are got done another way, over the corpus in `tests/recovery`.
+    Recovery {
+        /// Only tasks whose name contains one of these.
+        filters: Vec<String>,
+        /// Tasks that run at once.
+        #[arg(long, default_value_t = 3)]
+        at_once: usize,
+    },
     /// Processor time that watching live execs costs.
     BlockCost {
         /// Execs that live at once.
@@ -97,9 +110,18 @@ enum What {
         #[arg(long, default_value_t = 30)]
         seconds: u64,
     },
+    /// The manager as its clients see it, beside a bare worker and the seed design.
+    Manager(manager::Options),
     /// Writes times; what `latency` follows.
     #[command(hide = true)]
     Stamp,
+    /// Writes so many lines with the time in them, with a pause after each.
+    #[command(hide = true)]
+    Lines {
+        count: u32,
+        /// In microseconds.
+        pause: u64,
+    },
 }
 
 /// How contenders take turns.
@@ -140,9 +162,14 @@ fn main() -> anyhow::Result<()> {
         What::BlockCost { execs, seconds } => {
             block_cost::run(execs, std::time::Duration::from_secs(seconds))
         }
+        What::Recovery { filters, at_once } => recovery::run(&filters, at_once),
         What::Blocks { filters, at_once } => blocks::run(&filters, at_once),
         What::All { turns } => all(turns),
+        What::Manager(options) => manager::run(&options),
         What::Stamp => latency::stamp(),
+        What::Lines { count, pause } => {
+            lines::write(count, std::time::Duration::from_micros(pause))
+        }
     }
 }
 

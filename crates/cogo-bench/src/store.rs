@@ -211,6 +211,7 @@ fn task(number: u64) -> anyhow::Result<TaskRecord> {
         result: None,
         end: None,
         log_end: None,
+        output_missing: Vec::new(),
     };
     Ok(TaskRecord {
         id: format!("bench-{number:032}").parse()?,
@@ -220,6 +221,7 @@ fn task(number: u64) -> anyhow::Result<TaskRecord> {
         state: TaskState::Queued,
         cancel_requested: false,
         attempts: vec![attempt],
+        recoveries: Vec::new(),
         exit_code: None,
         verdict: None,
         usage: None,

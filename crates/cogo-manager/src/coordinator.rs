@@ -26,10 +26,13 @@
 
 mod assign;
 mod attempts;
+mod blocks;
 mod config;
 mod counters;
 mod effect;
+mod heartbeats;
 mod input;
+mod ladder;
 mod memory;
 mod messages;
 mod output;
@@ -98,6 +101,8 @@ pub struct Coordinator {
     warm: Warm,
     timers: Timers,
     counters: Counters,
+    /// Who waits for which worker to look at what it runs.
+    examinations: BTreeMap<ReplyId, ConnectionId>,
     /// Events up to this one are forgotten.
     events_trimmed: u64,
     /// Whether no more tasks are given out, because the manager is about to end.
@@ -135,6 +140,7 @@ impl Coordinator {
             warm: Warm::default(),
             timers: Timers::default(),
             counters: Counters::default(),
+            examinations: BTreeMap::new(),
             events_trimmed: 0,
             draining: false,
             output: Output {
@@ -171,6 +177,7 @@ impl Coordinator {
             Input::Tick => (),
         }
         self.handle_due();
+        self.end_examinations();
         self.conclude()
     }
 

@@ -12,6 +12,7 @@ mod logs;
 mod problem;
 mod rates;
 mod reference;
+mod refusals;
 mod routes;
 mod submit;
 mod system;
@@ -40,6 +41,7 @@ use crate::tokens::Tokens;
 use problem::Problem;
 pub use rates::Rate;
 pub(crate) use rates::Rates;
+pub(crate) use refusals::Refusals;
 pub use system::{HealthReport, QueueReport};
 pub use tasks::TaskPage;
 pub use token_list::{CreateToken, NewToken, TokenInfo, TokenList};
@@ -59,6 +61,8 @@ pub struct DoorsConfig {
     pub message_max: usize,
     /// Requests that one client may send. Default: 20,000 a second.
     pub rate: Rate,
+    /// Time between two heartbeats to a client of a WebSocket. Default: 30 s.
+    pub heartbeat: Duration,
     /// Silence after which a WebSocket is closed; it is pinged before. Default: 30 s.
     pub silence_max: Duration,
 }
@@ -74,6 +78,7 @@ impl Default for DoorsConfig {
                 per_second: 20_000,
                 burst: 20_000,
             },
+            heartbeat: Duration::from_secs(30),
             silence_max: Duration::from_secs(30),
         }
     }
@@ -95,6 +100,7 @@ pub(crate) struct Api {
     pub(crate) worker_clocks: WorkerClocks,
     pub(crate) durability: Durability,
     pub(crate) rates: Rates,
+    pub(crate) refusals: Refusals,
     /// Ends everything that stays open.
     pub(crate) stop: CancellationToken,
     pub(crate) started_at_ms: u64,
@@ -108,17 +114,14 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
     let routes = tasks::add(routes);
     let routes = logs::add(routes);
     let routes = workers::add(routes);
+    let routes = workers::add_door(routes);
     let routes = events::add(routes);
-    let routes = files::add(routes, api.config.file_max);
+    let routes = files::add(routes);
     let routes = token_list::add(routes);
     let (doors, document) = routes.finish();
     let document = Arc::new(document);
     let body_max = DefaultBodyLimit::max(api.config.body_max);
-    doors
-        .layer(middleware::from_fn_with_state(
-            Arc::clone(&api),
-            doors::admit,
-        ))
+    guard(&api, doors)
         .layer(body_max)
         .route(
             "/openapi.json",
@@ -129,6 +132,23 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .method_not_allowed_fallback(no_such_method)
         .layer(middleware::map_response(harden))
         .with_state(api)
+}
+
+/// The door for workers alone, for a listener that nobody else is to use.
+pub(crate) fn workers_router(api: Arc<Api>) -> Router {
+    let (door, _) = workers::add_door(routes::Routes::new()).finish();
+    guard(&api, door)
+        .fallback(no_such_path)
+        .layer(middleware::map_response(harden))
+        .with_state(api)
+}
+
+/// Nobody passes who is not let in.
+fn guard(api: &Arc<Api>, doors: Router<Arc<Api>>) -> Router<Arc<Api>> {
+    doors.layer(middleware::from_fn_with_state(
+        Arc::clone(api),
+        doors::admit,
+    ))
 }
 
 async fn no_such_path(uri: Uri) -> Problem {

@@ -24,6 +24,7 @@ mod session;
 mod tasks;
 mod tokens;
 
+pub use http::Rate;
 pub use manager::{Failed, Manager, ManagerConfig, Parts, StartError};
 pub use runtime::{Handle, LocalWorkers, NoLocalWorkers, Report, Stopped};
 pub use server::tls_config;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use cogo_store::task_log::TaskLogs;
 use cogo_store::{Durability, Store, StoreError, TaskFilter, TokenRecord};
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 
@@ -60,6 +60,8 @@ pub struct Parts {
     pub listener: TcpListener,
     /// Speaks TLS, if there is a certificate.
     pub tls: Option<Arc<ServerConfig>>,
+    /// Where local workers come in without TLS, if they do not use `listener`.
+    pub workers_listener: Option<TcpListener>,
 }
 
 /// How often local workers are to send heartbeats, and how long they are believed without.
@@ -94,7 +96,7 @@ pub struct Manager {
     address: SocketAddr,
     stop: CancellationToken,
     owner: JoinHandle<Result<(), StoreError>>,
-    server: JoinHandle<()>,
+    servers: JoinSet<()>,
 }
 
 impl Manager {
@@ -144,18 +146,29 @@ impl Manager {
             clock,
             stop.clone(),
         ));
+        let mut servers = JoinSet::new();
+        if let Some(listener) = parts.workers_listener {
+            let server = Server {
+                listener,
+                tls: None,
+                router: http::workers_router(Arc::clone(&api)),
+                connections_max: config.connections_max,
+            };
+            servers.spawn(server.run(stop.clone()));
+        }
         let server = Server {
             listener: parts.listener,
             tls: parts.tls,
             router: http::router(api),
             connections_max: config.connections_max,
         };
+        servers.spawn(server.run(stop.clone()));
         Ok(Self {
             handle,
             address,
-            server: tokio::spawn(server.run(stop.clone())),
             stop,
             owner,
+            servers,
         })
     }
 
@@ -209,11 +222,11 @@ impl Manager {
     /// # Errors
     ///
     /// Fails if something could not be stored.
-    pub async fn stop(self) -> Result<(), Failed> {
+    pub async fn stop(mut self) -> Result<(), Failed> {
         self.stop.cancel();
         let result = self.owner.await;
         // A server that panicked has said so already.
-        let _ = self.server.await;
+        while self.servers.join_next().await.is_some() {}
         Ok(result.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?)
     }
 }
@@ -249,6 +262,7 @@ impl Api {
         let tasks = Tasks::new(world.handle.clone(), Arc::clone(&world.store), clock);
         Arc::new(Self {
             rates: http::Rates::new(config.rate),
+            refusals: http::Refusals::new(),
             config,
             handle: world.handle.clone(),
             follows: Follows {

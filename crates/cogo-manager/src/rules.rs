@@ -10,5 +10,6 @@ pub mod lease;
 pub mod matching;
 pub mod pool;
 pub mod queue;
+pub mod recovery;
 pub mod retry;
 pub mod verdict;

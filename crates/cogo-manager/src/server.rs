@@ -1,6 +1,8 @@
 //! Listens: accepts connections up to a bound, with TLS if there is a certificate, and hands
 //! each to the router.
 
+mod drained;
+
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -22,6 +24,8 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
+
+use drained::Drained;
 
 /// Time for a client to send the head of a request, and for a TLS handshake.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -167,7 +171,7 @@ fn tower_service(
     Future = impl Send,
 > + Clone {
     tower::ServiceExt::map_request(router, move |request: Request<Incoming>| {
-        let mut request = request.map(axum::body::Body::new);
+        let mut request = request.map(|body| axum::body::Body::new(Drained::new(body)));
         request.extensions_mut().insert(ConnectInfo(peer));
         request
     })

@@ -32,8 +32,8 @@ const BATCH_LEN: usize = 256;
 const BATCH_BYTES: usize = 1 << 20;
 /// Time for a message to leave. A worker that does not read for so long is cut off.
 const WRITE_MAX: Duration = Duration::from_secs(10);
-/// Time between attempts to take over a log that an older connection still holds.
-const TAKE_OVER_RETRY: Duration = Duration::from_millis(20);
+/// How often to look for questions that are due, and for logs that an older connection still held.
+const QUESTIONS_EVERY: Duration = Duration::from_millis(20);
 
 /// Why a connection ends.
 #[derive(Debug, thiserror::Error)]
@@ -165,8 +165,8 @@ impl Session {
         let silence_max = clocks.lease.max(clocks.heartbeat * 2);
         let mut pings = interval(silence_max / 3);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut take_over = interval(TAKE_OVER_RETRY);
-        take_over.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut questions = interval(QUESTIONS_EVERY);
+        questions.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
@@ -182,10 +182,7 @@ impl Session {
                     }
                     self.write(Message::Ping(Bytes::new())).await?;
                 }
-                _ = take_over.tick(), if self.keeper.waits() => {
-                    let asks = self.keeper.take_over()?;
-                    self.send_all(asks).await?;
-                }
+                _ = questions.tick(), if self.keeper.has_questions() => self.ask().await?,
                 message = self.socket.recv() => self.hear(message).await?,
             }
         }
@@ -200,8 +197,7 @@ impl Session {
             }
             Some(Order::Relay(RelayOrder::Resume { task_id, fence, .. })) => {
                 self.keeper.resume(task_id, fence);
-                let asks = self.keeper.take_over()?;
-                self.send_all(asks).await
+                self.ask().await
             }
             Some(Order::Close(why)) => Err(End::Told(why)),
             None => Err(End::Stuck),
@@ -252,7 +248,8 @@ impl Session {
                 return Ok(());
             }
         };
-        match self.keeper.heard(&message)? {
+        self.api.refusals.hear(&message);
+        match self.keeper.heard(&message) {
             Verdict::PassOn => {
                 self.tell(Input::WorkerSaid(self.id, Box::new(message)))
                     .await
@@ -261,7 +258,6 @@ impl Session {
                 self.pass_on_synced(*appender, message);
                 Ok(())
             }
-            Verdict::Ask(attach) => self.send(ToWorker::Attach(attach)).await,
             Verdict::Keep => Ok(()),
         }
     }
@@ -285,9 +281,10 @@ impl Session {
         self.api.handle.tell(input).await.map_err(|_| End::Stopping)
     }
 
-    async fn send_all(&mut self, messages: Vec<ToWorker>) -> Result<(), End> {
-        for message in messages {
-            self.send(message).await?;
+    /// Asks for output that is missing.
+    async fn ask(&mut self) -> Result<(), End> {
+        for question in self.keeper.questions()? {
+            self.send(question).await?;
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::block::BlockPolicy;
+use crate::block::{BlockAfter, BlockPolicy};
 use crate::exec::{Isolation, Limits, Network, PtySize, WorkspaceMode};
 
 /// A command with everything that bounds it. One of `command` and `argv` is required.
@@ -61,6 +61,10 @@ pub struct CommandRequest {
     /// What to do when the exec is blocked. Default: the worker's setting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub block_policy: Option<BlockPolicy>,
+    /// How long each kind of hang has to last before it is called a block, in milliseconds;
+    /// `null` is never. Default: the worker's setting.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub block_after: BlockAfter,
 }
 
 /// A request that names nothing to run.

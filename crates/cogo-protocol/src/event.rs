@@ -6,13 +6,14 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::block::{BlockReason, ResourceUsage};
 use crate::exec::Isolation;
 use crate::id::ExecId;
 use crate::record::OutputRecord;
 use crate::verdict::{Usage, Verdict};
 
 /// One line of `cogo run --json`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum RunEvent {
     /// The command was started.
@@ -21,6 +22,10 @@ pub enum RunEvent {
     Output(OutputRecord),
     /// Something that a reader should know; the exec goes on.
     Notice(Notice),
+    /// The command hangs, or has hit a limit.
+    BlockDetected(BlockDetected),
+    /// The command hangs no more.
+    BlockCleared(BlockCleared),
     /// The exec is over.
     Finished(Finished),
 }
@@ -56,6 +61,32 @@ pub struct Notice {
     /// What can be done about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+}
+
+/// The command hangs, or has hit a limit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BlockDetected {
+    /// Unix time in milliseconds.
+    pub timestamp_ms: u64,
+    /// Why it hangs.
+    pub reason: BlockReason,
+    /// For how long, in milliseconds; 0 for a limit that was hit.
+    pub duration_ms: u64,
+    /// What it uses meanwhile.
+    pub resource_usage: ResourceUsage,
+    /// Whether there is a strategy that may help.
+    pub recoverable: bool,
+    /// What the kernel shows of it, for a reader; one fact each.
+    pub evidence: Vec<String>,
+}
+
+/// The command hangs no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BlockCleared {
+    /// Unix time in milliseconds.
+    pub timestamp_ms: u64,
 }
 
 /// The exec is over.
@@ -136,6 +167,25 @@ mod tests {
     }
 
     #[test]
+    fn blocks_have_their_text() {
+        check(
+            &RunEvent::BlockDetected(BlockDetected {
+                timestamp_ms: 7,
+                reason: BlockReason::Deadlock,
+                duration_ms: 800,
+                resource_usage: ResourceUsage::default(),
+                recoverable: true,
+                evidence: vec!["no thread runs".into()],
+            }),
+            r#"{"type":"block_detected","timestampMs":7,"reason":"deadlock","durationMs":800,"resourceUsage":{"cpu":0.0,"memory":0.0,"disk":0.0},"recoverable":true,"evidence":["no thread runs"]}"#,
+        );
+        check(
+            &RunEvent::BlockCleared(BlockCleared { timestamp_ms: 8 }),
+            r#"{"type":"block_cleared","timestampMs":8}"#,
+        );
+    }
+
+    #[test]
     fn finished_has_its_text() {
         check(
             &RunEvent::Finished(Finished {
@@ -160,7 +210,14 @@ mod tests {
     #[test]
     fn the_schema_tells_the_types_apart() {
         let schema = serde_json::to_string(&schemars::schema_for!(RunEvent)).unwrap();
-        for kind in ["started", "output", "notice", "finished"] {
+        for kind in [
+            "started",
+            "output",
+            "notice",
+            "block_detected",
+            "block_cleared",
+            "finished",
+        ] {
             assert!(schema.contains(&format!(r#""const":"{kind}""#)), "{schema}");
         }
     }

@@ -18,6 +18,7 @@ pub mod manager_event;
 pub mod message;
 pub mod name;
 pub mod record;
+pub mod recovery;
 pub mod task;
 pub mod units;
 pub mod verdict;

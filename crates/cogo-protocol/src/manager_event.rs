@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::block::BlockInfo;
 use crate::message::{Progress, TaskOutput};
+use crate::recovery::RecoveryRecord;
 use crate::task::{Priority, TaskId, TaskState};
 use crate::verdict::{Usage, Verdict};
 use crate::worker::WorkerId;
@@ -59,6 +60,9 @@ pub enum ManagerEvent {
         attempt: u32,
         /// Why.
         reason: String,
+        /// What is tried next, where the cause decided it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        recovery: Option<Box<RecoveryRecord>>,
     },
     /// A task is over, whatever way.
     TaskComplete {

@@ -8,12 +8,13 @@ mod from_worker;
 mod to_worker;
 
 pub use from_worker::{
-    BlockDetected, ExecutionStarted, FromWorker, Heartbeat, OutputCut, Pong, Progress,
-    ProgressUpdate, Stage, TaskBrief, TaskComplete, TaskError, TaskList, TaskOutput, Welcome,
+    BlockDetected, BlockReport, ExaminedTask, ExecutionStarted, FromWorker, Heartbeat, OutputCut,
+    Pong, Progress, ProgressUpdate, Stage, TaskBrief, TaskComplete, TaskError, TaskList,
+    TaskOutput, Welcome,
 };
 pub use to_worker::{
-    Acknowledge, Attach, ExecuteCommand, Joined, Ping, ResizePty, SendInput, SignalTask,
-    TaskSignal, TerminateTask, ToWorker,
+    Acknowledge, Attach, DetectBlock, ExecuteCommand, Joined, Ping, ResizePty, SendInput,
+    SignalTask, TaskSignal, TerminateTask, ToWorker,
 };
 
 use crate::task::TaskId;
@@ -111,4 +112,122 @@ pub mod error_code {
     pub const INPUT_FULL: &str = "input_full";
     /// The frame is longer than the worker takes. The connection is closed.
     pub const MESSAGE_TOO_LARGE: &str = "message_too_large";
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// One message of each type, with most of its fields.
+    fn samples() -> Vec<Value> {
+        vec![
+            json!({"type": "execute_command", "taskId": "t", "command": "true", "timestamp": 1,
+                   "workspace": {"path": "/w", "mode": "copy"}, "cwd": "/w", "env": {"A": "b"},
+                   "stdin": "open", "pty": {"rows": 24, "cols": 80}, "timeout": 5,
+                   "limits": {"memoryBytes": 1}, "network": {"allow": ["example.org"]},
+                   "isolation": "strict", "blockPolicy": "warn"}),
+            json!({"type": "terminate_task", "taskId": "t", "graceMs": 1, "signal": "SIGINT"}),
+            json!({"type": "send_input", "taskId": "t", "input": "x", "eof": true}),
+            json!({"type": "ping", "timestamp": 1}),
+            json!({"type": "resize_pty", "taskId": "t", "rows": 1, "cols": 2}),
+            json!({"type": "signal_task", "taskId": "t", "signal": "SIGHUP"}),
+            json!({"type": "list_tasks"}),
+            json!({"type": "attach", "taskId": "t", "fromSeq": 3}),
+            json!({"type": "joined", "heartbeatMs": 1, "leaseMs": 2}),
+            json!({"type": "acknowledge", "taskId": "t", "fence": 4}),
+            json!({"type": "drain"}),
+            json!({"type": "execution_started", "taskId": "t", "workerId": "w", "timestamp": 1}),
+            json!({"type": "task_complete", "taskId": "t", "workerId": "w", "exitCode": 1,
+                   "timestamp": 1, "lastSeq": 2}),
+            json!({"type": "task_error", "error": "no", "workerId": "w", "timestamp": 1}),
+            json!({"type": "heartbeat", "workerId": "w", "timestamp": 1, "status": "idle",
+                   "health": {"cpu": 1.0, "memory": 2.0, "disk": 3.0, "uptime": 4}}),
+        ]
+    }
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 16, 4, |inner| {
+            let key = prop_oneof!["[a-zA-Z]{1,8}", Just("type".to_owned())];
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                proptest::collection::btree_map(key, inner, 0..4)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    /// A message with one of its fields replaced or taken away.
+    fn mutated() -> impl Strategy<Value = Value> {
+        let sample = proptest::sample::select(samples());
+        let field = any::<proptest::sample::Index>();
+        (sample, field, proptest::option::of(any_json())).prop_map(|(mut sample, field, value)| {
+            let fields = sample.as_object_mut().expect("samples are objects");
+            let name = fields.keys().nth(field.index(fields.len())).cloned();
+            let name = name.expect("the index is below the length");
+            match value {
+                Some(value) => fields.insert(name, value),
+                None => fields.remove(&name),
+            };
+            sample
+        })
+    }
+
+    fn read(text: &str) {
+        let _ = serde_json::from_str::<FromWorker>(text);
+        match ToWorker::parse(text) {
+            Ok(message) => {
+                // What is understood can be passed on, and means the same there.
+                let again = serde_json::to_string(&message).expect("keys are strings");
+                assert_eq!(ToWorker::parse(&again), Ok(message));
+            }
+            Err(bad) => assert!(!bad.code().is_empty() && !bad.to_string().is_empty()),
+        }
+    }
+
+    #[test]
+    fn the_samples_are_messages() {
+        for sample in samples() {
+            let text = sample.to_string();
+            let known =
+                ToWorker::parse(&text).is_ok() || serde_json::from_str::<FromWorker>(&text).is_ok();
+            assert!(known, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text: String) {
+            read(&text);
+        }
+
+        #[test]
+        fn any_json_is_read_or_refused(value in any_json()) {
+            read(&value.to_string());
+        }
+
+        #[test]
+        fn a_changed_message_is_read_or_refused(message in mutated()) {
+            read(&message.to_string());
+        }
+
+        #[test]
+        fn a_message_that_was_cut_is_refused(
+            message in proptest::sample::select(samples()),
+            end: proptest::sample::Index,
+        ) {
+            let text = message.to_string();
+            prop_assert!(ToWorker::parse(&text[..end.index(text.len())]).is_err());
+        }
+    }
 }

@@ -3,6 +3,9 @@
 /// Most bytes of a name.
 pub const NAME_MAX: usize = 256;
 
+/// The same as a regular expression: no control characters.
+pub(crate) const NAME_PATTERN: &str = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$";
+
 /// A text that cannot be a name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidName {
@@ -48,7 +51,11 @@ macro_rules! name_type {
             serde::Serialize, serde::Deserialize, schemars::JsonSchema,
         )]
         #[serde(try_from = "String", into = "String")]
-        #[schemars(with = "String", extend("minLength" = 1, "maxLength" = 256))]
+        #[schemars(with = "String", extend(
+            "minLength" = 1,
+            "maxLength" = 256,
+            "pattern" = $crate::name::NAME_PATTERN,
+        ))]
         pub struct $name(std::sync::Arc<str>);
 
         impl $name {

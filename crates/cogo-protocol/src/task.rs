@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::block::BlockInfo;
 use crate::command::CommandRequest;
 use crate::id::ExecId;
 use crate::name::name_type;
+use crate::recovery::{RecoveryRecord, RecoveryRequest};
 use crate::verdict::{Usage, Verdict};
 use crate::worker::WorkerId;
 
@@ -105,6 +107,10 @@ pub struct TaskRequest {
     /// Milliseconds it may wait in the queue before it fails. Default: for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue_timeout: Option<u64>,
+    /// What to do when it fails by a cause that something can be done about. Default: nothing, but
+    /// lost attempts are repeated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<RecoveryRequest>,
 }
 
 /// What a worker has to offer to get a task.
@@ -200,8 +206,14 @@ pub struct TaskStatus {
     pub usage: Option<Usage>,
     /// Why it failed without a verdict.
     pub error: Option<String>,
+    /// Why it hangs, while it hangs. One that was ended for that has the reason in its verdict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block: Option<BlockInfo>,
     /// All attempts, the first one first.
     pub attempts: Vec<AttemptStatus>,
+    /// What was decided after attempts that failed, and what came of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recoveries: Vec<RecoveryRecord>,
     /// Unix time in milliseconds of the submission.
     pub created_at: u64,
     /// Of the first start.
@@ -230,6 +242,21 @@ pub struct AttemptStatus {
     pub ended_at: Option<u64>,
     /// What became of it, for a reader: `exited with 0`, `worker lost`.
     pub result: Option<String>,
+    /// Output that its worker could not give, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub output_missing: Vec<MissingOutput>,
+}
+
+/// Records of output that are gone for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MissingOutput {
+    /// The first of them.
+    pub first_seq: u64,
+    /// The record after the last of them.
+    pub end_seq: u64,
+    /// Bytes of output in them; 0 if nobody knows.
+    pub bytes: u64,
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::block::BlockReason;
+
 /// The end of one exec: the outcome's `kind` and fields, with what happened on the way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -67,6 +69,19 @@ pub enum Outcome {
         /// Which clock passed it.
         clock: TimeoutClock,
     },
+    /// The exec hung and was stopped for that.
+    Blocked {
+        /// Why it hung.
+        reason: BlockReason,
+        /// For how long it had hung, in milliseconds.
+        duration_ms: u64,
+        /// What the kernel showed of it, for a reader; one fact each.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        evidence: Vec<String>,
+        /// How the command itself ended when it was stopped, if that was seen.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        status: Option<ExitStatus>,
+    },
     /// The exec was stopped because someone asked.
     Cancelled,
     /// The command could not be started inside the sandbox.
@@ -123,6 +138,7 @@ impl Outcome {
             | Self::PidsExhausted { status, .. }
             | Self::DiskFull { status, .. } => Some(*status),
             Self::TimedOut { .. }
+            | Self::Blocked { .. }
             | Self::Cancelled
             | Self::NotStarted { .. }
             | Self::Unknown { .. } => None,
@@ -130,7 +146,7 @@ impl Outcome {
     }
 
     /// The `exitCode` of messages: the command's own, 128 + n for signal n, 124 for a timeout,
-    /// 143 when it was cancelled. A limit that made the command fail is never 0. `None` when the
+    /// 122 when it hung and was stopped, 143 when it was cancelled. A limit that made the command fail is never 0. `None` when the
     /// command did not run or its end is not known.
     pub fn exit_code(&self) -> Option<i32> {
         match self {
@@ -142,6 +158,7 @@ impl Outcome {
                 code => code,
             }),
             Self::TimedOut { .. } => Some(124),
+            Self::Blocked { .. } => Some(122),
             Self::Cancelled => Some(143),
             Self::NotStarted { .. } | Self::Unknown { .. } => None,
         }
@@ -163,6 +180,7 @@ impl Outcome {
                 clock: TimeoutClock::Silence,
                 ..
             } => "timed out in silence".to_owned(),
+            Self::Blocked { reason, .. } => format!("blocked: {}", reason.describe()),
             Self::Cancelled => "cancelled".to_owned(),
             Self::NotStarted { message, .. } => message.clone(),
             Self::Unknown { reason } => format!("unknown: {reason}"),
@@ -321,6 +339,15 @@ mod tests {
                     clock: TimeoutClock::Silence,
                 },
                 r#"{"kind":"timed_out","afterMs":5,"clock":"silence"}"#,
+            ),
+            (
+                Outcome::Blocked {
+                    reason: BlockReason::WaitingForInput,
+                    duration_ms: 800,
+                    evidence: vec!["it reads its standard input".into()],
+                    status: Some(killed),
+                },
+                r#"{"kind":"blocked","reason":"waiting_for_input","durationMs":800,"evidence":["it reads its standard input"],"status":{"kind":"signaled","signal":9}}"#,
             ),
             (Outcome::Cancelled, r#"{"kind":"cancelled"}"#),
             (

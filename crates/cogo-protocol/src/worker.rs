@@ -24,7 +24,7 @@ pub enum WorkerStatus {
     Busy,
     /// It cannot run tasks.
     Error,
-    /// All it runs hangs.
+    /// Something that it runs hangs.
     Blocked,
 }
 

@@ -10,6 +10,7 @@
 //! | 3 | resize terminal | rows u16, columns u16 |
 //! | 4 | signal the command's process group | signal i32 |
 //! | 5 | stop: signal, grace period, kill | grace period in ms u64 |
+//! | 6 | the same, because it hangs | grace period in ms u64, the cause as JSON |
 //!
 //! | first byte | from the supervisor | rest |
 //! |---|---|---|
@@ -33,6 +34,7 @@ use rustix::net::{
 
 use crate::exec_dir::ExecDir;
 use crate::spec::PtySize;
+use crate::verdict::BlockCause;
 
 /// Most bytes of input in one message.
 pub const INPUT_MAX: usize = 60 * 1024;
@@ -52,6 +54,13 @@ pub enum Request {
     Stop {
         /// Time between the two. Zero kills at once.
         grace_period: Duration,
+    },
+    /// As [`Self::Stop`], because the exec hangs; the verdict tells the cause.
+    StopBlocked {
+        /// Time between the two. Zero kills at once.
+        grace_period: Duration,
+        /// Why it hangs. Must be far shorter than [`INPUT_MAX`] as JSON.
+        block: BlockCause,
     },
 }
 
@@ -79,9 +88,13 @@ impl Request {
             ]
             .concat(),
             Self::Signal(signal) => [&[4][..], &signal.to_le_bytes()].concat(),
-            Self::Stop { grace_period } => {
-                let ms = u64::try_from(grace_period.as_millis()).unwrap_or(u64::MAX);
-                [&[5][..], &ms.to_le_bytes()].concat()
+            Self::Stop { grace_period } => [&[5][..], &milliseconds(*grace_period)].concat(),
+            Self::StopBlocked {
+                grace_period,
+                block,
+            } => {
+                let cause = serde_json::to_vec(block).unwrap_or_default();
+                [&[6][..], &milliseconds(*grace_period), &cause].concat()
             }
         }
     }
@@ -106,9 +119,23 @@ impl Request {
                     grace_period: Duration::from_millis(ms),
                 })
             }
+            6 => {
+                let (ms, cause) = rest.split_at_checked(8)?;
+                let ms = u64::from_le_bytes(ms.try_into().ok()?);
+                Some(Self::StopBlocked {
+                    grace_period: Duration::from_millis(ms),
+                    block: serde_json::from_slice(cause).ok()?,
+                })
+            }
             _ => None,
         }
     }
+}
+
+fn milliseconds(time: Duration) -> [u8; 8] {
+    u64::try_from(time.as_millis())
+        .unwrap_or(u64::MAX)
+        .to_le_bytes()
 }
 
 impl Notice {
@@ -270,6 +297,14 @@ mod tests {
             Request::Stop {
                 grace_period: Duration::from_millis(1500),
             },
+            Request::StopBlocked {
+                grace_period: Duration::ZERO,
+                block: BlockCause {
+                    reason: "deadlock".to_owned(),
+                    duration: Duration::from_millis(700),
+                    evidence: vec!["no thread runs".to_owned()],
+                },
+            },
         ];
         for request in requests {
             assert_eq!(Request::decode(&request.encode()), Some(request));
@@ -292,6 +327,7 @@ mod tests {
             &[3, 1, 0, 1],
             &[4, 1],
             &[5],
+            &[6, 0, 0, 0, 0, 0, 0, 0, 0],
             &[77],
             &[200],
         ] {

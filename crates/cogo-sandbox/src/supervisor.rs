@@ -48,7 +48,7 @@ use crate::sandbox::{ExecChannel, Sandbox, failed};
 use crate::spec::ExecSpec;
 use crate::start::{Refusal, RefusalKind, Secret, StartAnswer, StartRequest};
 use crate::sys::{self, ReapedUsage};
-use crate::verdict::{ExitStatus, TimeoutClock, Verdict};
+use crate::verdict::{BlockCause, ExitStatus, TimeoutClock, Verdict};
 
 /// The supervisor's life. Its request comes over standard input.
 pub(crate) fn main() -> ! {
@@ -238,12 +238,13 @@ struct Command {
 }
 
 /// Why an exec is being stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum StopCause {
     TimedOut {
         after: Duration,
         clock: TimeoutClock,
     },
+    Blocked(BlockCause),
     Cancelled,
 }
 
@@ -375,6 +376,10 @@ impl Supervisor {
             Request::Stop { grace_period } => {
                 return self.stop(StopCause::Cancelled, grace_period);
             }
+            Request::StopBlocked {
+                grace_period,
+                block,
+            } => return self.stop(StopCause::Blocked(block), grace_period),
         }
         Flow::Continue
     }

@@ -69,6 +69,13 @@ pub enum Outcome {
         /// Which clock passed it.
         clock: TimeoutClock,
     },
+    /// The exec hung and was stopped for that.
+    Blocked {
+        /// Why, and how that was seen.
+        block: BlockCause,
+        /// How the command itself ended when it was stopped, if that was seen.
+        status: Option<ExitStatus>,
+    },
     /// The exec was stopped because someone asked.
     Cancelled,
     /// The command could not be started inside the sandbox.
@@ -83,6 +90,17 @@ pub enum Outcome {
         /// Why the end is not known.
         reason: String,
     },
+}
+
+/// Why an exec hung, as whoever watched it says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockCause {
+    /// The reason's name, such as `deadlock`.
+    pub reason: String,
+    /// For how long it had hung.
+    pub duration: Duration,
+    /// What the kernel showed of it, one fact each.
+    pub evidence: Vec<String>,
 }
 
 /// How a process ended, as `waitpid` tells it.

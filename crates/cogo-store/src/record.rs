@@ -2,7 +2,8 @@
 
 use cogo_protocol::exec::Isolation;
 use cogo_protocol::id::ExecId;
-use cogo_protocol::task::{Fence, TaskId, TaskRequest, TaskState};
+use cogo_protocol::recovery::RecoveryRecord;
+use cogo_protocol::task::{Fence, MissingOutput, TaskId, TaskRequest, TaskState};
 use cogo_protocol::verdict::{Usage, Verdict};
 use cogo_protocol::worker::{Capabilities, WorkerId};
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,9 @@ pub struct TaskRecord {
     /// Its attempts, the first one first. The last one holds the lease, if the task is leased or
     /// running.
     pub attempts: Vec<AttemptRecord>,
+    /// What was decided after attempts that failed, the first one first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recoveries: Vec<RecoveryRecord>,
     /// Exit code as messages carry it.
     pub exit_code: Option<i32>,
     /// How it ended.
@@ -65,6 +69,9 @@ pub struct AttemptRecord {
     pub result: Option<String>,
     /// Sequence number after the last record of its output, once that is final.
     pub log_end: Option<u64>,
+    /// Output that its worker could not give, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub output_missing: Vec<MissingOutput>,
 }
 
 /// What became of an attempt.
@@ -73,6 +80,9 @@ pub struct AttemptRecord {
 pub enum AttemptEnd {
     /// The command's own end is known; it is the task's.
     Answered,
+    /// The command's own end is known, and something else was tried after it. What was tried is
+    /// bounded by itself, so it uses up none of the attempts that may be lost.
+    Superseded,
     /// Nobody knows how it ended, or its lease was taken away.
     Lost,
     /// The worker's host could not run it.
@@ -88,7 +98,7 @@ impl AttemptEnd {
     pub const fn counts(self) -> bool {
         match self {
             Self::Answered | Self::Lost | Self::Unable => true,
-            Self::Refused | Self::TakenBack => false,
+            Self::Superseded | Self::Refused | Self::TakenBack => false,
         }
     }
 }

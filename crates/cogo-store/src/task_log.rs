@@ -176,6 +176,24 @@ impl TaskLogs {
         }
     }
 
+    /// The number after the last record of an attempt's output; 0 if there is none.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file cannot be read or is damaged.
+    pub fn end(&self, task_id: &TaskId, fence: Fence) -> Result<u64, TaskLogError> {
+        let path = self.path(task_id, fence);
+        match self.file(task_id, fence, || LogFile::open(&self.root, &path)) {
+            Ok(file) => Reader::end_of(file),
+            Err(TaskLogError::System { source, .. })
+                if source.kind() == io::ErrorKind::NotFound =>
+            {
+                Ok(0)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// What is kept of a task; `None` if nothing is.
     ///
     /// # Errors

@@ -15,10 +15,13 @@
 //! An accusation needs proof that nothing inside can go on, or a set time. Where the kernel does
 //! not tell, the judge is silent.
 
+mod attendant;
+pub(crate) mod examine;
 mod judge;
 mod life;
 mod policy;
 mod rules;
+mod settings;
 mod thresholds;
 mod trace;
 mod watch;
@@ -30,12 +33,15 @@ use std::time::Duration;
 use cogo_protocol::block::{BlockInfo, BlockReason, ResourceUsage};
 use cogo_protocol::task::TaskId;
 use cogo_protocol::worker::WorkerId;
+use cogo_sandbox::verdict::BlockCause;
 
+pub(crate) use attendant::{Attendant, Blocks, Order};
 pub use judge::{Capacity, Input, Judge};
-pub use policy::{Reaction, reaction};
-pub use thresholds::Thresholds;
+pub use policy::{Deed, InputEnd, Reaction, Responder, reaction};
+pub use settings::BlockSettings;
+pub use thresholds::{NotTold, Thresholds};
 pub use watch::{Watch, WatchOptions};
-pub use watcher::{Blocked, Watcher};
+pub use watcher::Watcher;
 
 /// An exec that hangs.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,7 +58,46 @@ pub struct Block {
     pub evidence: Vec<String>,
 }
 
+/// What is new of an exec.
+#[derive(Clone, Debug, PartialEq)]
+pub enum News {
+    /// It hit a limit. That is a fact of a moment: it may go on, or end by itself.
+    LimitHit(Block),
+    /// It hangs from now on, or for another reason than before.
+    Blocked(Block),
+    /// It hangs no more.
+    Cleared,
+}
+
+impl News {
+    /// The block that is told, if one is.
+    pub fn block(self) -> Option<Block> {
+        match self {
+            Self::LimitHit(block) | Self::Blocked(block) => Some(block),
+            Self::Cleared => None,
+        }
+    }
+}
+
+/// What a close look at an exec found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Examined {
+    /// Why it hangs, if it does.
+    pub block: Option<Block>,
+    /// What its threads do, one line each.
+    pub evidence: Vec<String>,
+}
+
 impl Block {
+    /// The block as the sandbox writes it into a verdict.
+    pub fn cause(&self) -> BlockCause {
+        BlockCause {
+            reason: self.reason.name().to_owned(),
+            duration: self.duration,
+            evidence: self.evidence.clone(),
+        }
+    }
+
     /// The block as it is told to others.
     pub fn info(&self, task_id: TaskId, worker_id: WorkerId) -> BlockInfo {
         BlockInfo {

@@ -8,6 +8,8 @@ use std::time::Duration;
 use cogo_protocol::exec::Isolation;
 use cogo_protocol::worker::WorkerId;
 
+use crate::block::BlockSettings;
+
 /// Settings of a worker.
 #[derive(Clone, Debug)]
 pub struct WorkerConfig {
@@ -39,6 +41,8 @@ pub struct WorkerConfig {
     pub heartbeat: Duration,
     /// Longest message that is taken, in bytes.
     pub message_max: usize,
+    /// What is done about hanging tasks where a task does not say.
+    pub block: BlockSettings,
     /// Which ended tasks are kept for replay.
     pub retention: Retention,
     /// What happens to running tasks when the worker is asked to end.

@@ -16,9 +16,9 @@ use std::time::Duration;
 
 use cogo_protocol::id::ExecId;
 use cogo_protocol::message::{
-    Acknowledge, Attach, BadMessage, FromWorker, Heartbeat, Joined, PROTOCOL_VERSION, Ping, Pong,
-    ResizePty, SendInput, SignalTask, TaskError, TaskList, TaskSignal, TerminateTask, ToWorker,
-    Welcome, error_code,
+    Acknowledge, Attach, BadMessage, DetectBlock, FromWorker, Heartbeat, Joined, PROTOCOL_VERSION,
+    Ping, Pong, ResizePty, SendInput, SignalTask, TaskError, TaskList, TaskSignal, TerminateTask,
+    ToWorker, Welcome, error_code,
 };
 use cogo_protocol::task::TaskId;
 use cogo_protocol::worker::{Capabilities, WorkerId};
@@ -35,6 +35,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{self, Message, Utf8Bytes};
 use tracing::{debug, info, warn};
 
+use crate::block::{Watcher, examine};
 use crate::feed::Feed;
 use crate::health::HealthSampler;
 use crate::instant::now_ms;
@@ -49,6 +50,8 @@ const REPLIES_MAX: usize = 64;
 const OUTPUT_MAX: usize = 1;
 /// Tasks that one connection can hear of at a time.
 const FEEDS_MAX: usize = 1024;
+/// Requests for a close look that one connection can have under way.
+const EXAMINATIONS_MAX: usize = 8;
 /// How long a connection may take to send what is left when it is closed.
 const CLOSING_MAX: Duration = Duration::from_secs(5);
 /// How long a client is listened to after the end, so that it gets to read why.
@@ -57,6 +60,8 @@ const LINGER_MAX: Duration = Duration::from_secs(2);
 const SILENT_HEARTBEATS: u32 = 3;
 const SILENCE_MIN: Duration = Duration::from_secs(10);
 const HEARTBEAT_MIN: Duration = Duration::from_millis(100);
+/// Time between heartbeats that tell of changes, at least. What changes meanwhile is told together.
+const CHANGES_TOLD_EVERY: Duration = Duration::from_millis(20);
 
 /// Who this worker is, as it tells every connection.
 #[derive(Clone, Debug)]
@@ -72,6 +77,7 @@ pub(crate) struct Identity {
 pub(crate) struct Shared {
     pub(crate) identity: Arc<Identity>,
     pub(crate) table: TableHandle,
+    pub(crate) watcher: Arc<Watcher>,
     pub(crate) health: Arc<HealthSampler>,
     pub(crate) heartbeat: Duration,
     pub(crate) message_max: usize,
@@ -130,6 +136,7 @@ pub(crate) async fn serve(
     let reader = Reader {
         heartbeat: heartbeat_every(shared.heartbeat),
         heartbeat_every: shared.heartbeat,
+        beat_at: Instant::now(),
         joined: false,
         heard_at: Instant::now(),
         summary: shared.table.summary(),
@@ -140,6 +147,7 @@ pub(crate) async fn serve(
         replies,
         output,
         feeds: JoinSet::new(),
+        examinations: JoinSet::new(),
         fed: HashMap::new(),
         handles: 0,
     };
@@ -225,12 +233,16 @@ struct Reader {
     replies: mpsc::Sender<Message>,
     output: mpsc::Sender<Message>,
     feeds: JoinSet<ExecId>,
+    /// Close looks at tasks that were asked for and are not answered yet.
+    examinations: JoinSet<()>,
     /// The attempt of each task that a feed tells of.
     fed: HashMap<TaskId, Fed>,
     /// Handles given to tasks so far.
     handles: u32,
     heartbeat: Interval,
     heartbeat_every: Duration,
+    /// When the last heartbeat was sent.
+    beat_at: Instant,
     /// Whether a manager took the worker in over this connection.
     joined: bool,
     heard_at: Instant,
@@ -262,6 +274,7 @@ impl Reader {
             let event = tokio::select! {
                 frame = source.next() => Event::Frame(frame),
                 Some(_) = self.feeds.join_next() => continue,
+                Some(_) = self.examinations.join_next() => continue,
                 _ = self.heartbeat.tick() => Event::HeartbeatDue,
                 Ok(()) = self.summary.changed() => Event::StatusChanged,
                 // A closing that nobody can announce any more has begun.
@@ -325,14 +338,24 @@ impl Reader {
             Err(bad) => return self.refuse(bad.task_id(), &bad_message(&bad)).await,
         };
         let task_id = task_of(&message).cloned();
+        // Only of a command that was not taken a refusal is the attempt's end.
+        let fence = if let ToWorker::ExecuteCommand(command) = &message {
+            command.fence
+        } else {
+            None
+        };
         if let Err(refusal) = self.obey(message).await {
-            self.refuse(task_id.as_ref(), &refusal).await;
+            let mut error = self.refusal(task_id.as_ref(), &refusal);
+            error.fence = fence;
+            self.reply(&FromWorker::TaskError(error)).await;
         }
     }
 
     async fn obey(&mut self, message: ToWorker) -> Result<(), Refusal> {
         match message {
             ToWorker::ExecuteCommand(command) => {
+                // First, because a command that is taken has to be told of.
+                self.check_feeds()?;
                 let task = self.shared.table.execute(command).await?;
                 self.feed_anew(task).await
             }
@@ -369,6 +392,7 @@ impl Reader {
                 .await;
                 Ok(())
             }
+            ToWorker::DetectBlock(request) => self.detect_block(request).await,
             ToWorker::Joined(joined) => {
                 self.join(joined);
                 Ok(())
@@ -382,6 +406,29 @@ impl Reader {
                 Ok(())
             }
         }
+    }
+
+    /// Has running tasks looked at, and answers when that is done.
+    async fn detect_block(&mut self, request: DetectBlock) -> Result<(), Refusal> {
+        if self.examinations.len() >= EXAMINATIONS_MAX {
+            let error = format!("{EXAMINATIONS_MAX} examinations are under way");
+            return Err(Refusal::new(error_code::AT_CAPACITY, error)
+                .hint("wait for the answers to earlier requests"));
+        }
+        let tasks = match request.task_id {
+            Some(task_id) => vec![self.shared.table.find(task_id).await?],
+            None => self.shared.table.list().await?,
+        };
+        let watcher = Arc::clone(&self.shared.watcher);
+        let (worker_id, replies) = (self.worker_id(), self.replies.clone());
+        self.examinations.spawn(async move {
+            let report = examine::all(&watcher, tasks, worker_id, request.request_id).await;
+            // Without a writer the connection is over.
+            let _ = replies
+                .send(text(&FromWorker::BlockReport(Box::new(report))))
+                .await;
+        });
+        Ok(())
     }
 
     async fn terminate(&mut self, stop: TerminateTask) -> Result<(), Refusal> {
@@ -474,7 +521,7 @@ impl Reader {
         Ok(())
     }
 
-    fn new_handle(&mut self) -> Result<u32, Refusal> {
+    fn check_feeds(&self) -> Result<(), Refusal> {
         if self.feeds.len() >= FEEDS_MAX {
             return Err(Refusal::new(
                 error_code::AT_CAPACITY,
@@ -482,6 +529,11 @@ impl Reader {
             )
             .hint("open another connection"));
         }
+        Ok(())
+    }
+
+    fn new_handle(&mut self) -> Result<u32, Refusal> {
+        self.check_feeds()?;
         // What has been told is not remembered for ever.
         if self.fed.len() >= 2 * FEEDS_MAX {
             self.fed.retain(|_, fed| !fed.feed.is_finished());
@@ -506,13 +558,20 @@ impl Reader {
 
     fn status_changed(&mut self) -> Flow {
         if self.joined {
-            self.send_heartbeat();
+            let since_last = self.beat_at.elapsed();
+            if since_last >= CHANGES_TOLD_EVERY {
+                self.send_heartbeat();
+            } else {
+                self.heartbeat
+                    .reset_after(CHANGES_TOLD_EVERY.saturating_sub(since_last));
+            }
         }
         Flow::Continue(())
     }
 
     /// One that finds no room is left out: whoever does not read gets a newer one later.
     fn send_heartbeat(&mut self) {
+        self.beat_at = Instant::now();
         let summary = self.summary.borrow_and_update().clone();
         let heartbeat = text(&FromWorker::Heartbeat(Heartbeat {
             worker_id: self.worker_id(),
@@ -567,16 +626,20 @@ impl Reader {
     }
 
     async fn refuse(&self, task_id: Option<&TaskId>, refusal: &Refusal) {
+        let error = self.refusal(task_id, refusal);
+        self.reply(&FromWorker::TaskError(error)).await;
+    }
+
+    fn refusal(&self, task_id: Option<&TaskId>, refusal: &Refusal) -> TaskError {
         debug!(
             code = refusal.code,
             error = refusal.error,
             "request refused"
         );
-        self.reply(&FromWorker::TaskError(TaskError {
+        TaskError {
             task_id: task_id.cloned(),
             ..crate::task::refused(None, refusal, &self.worker_id())
-        }))
-        .await;
+        }
     }
 
     async fn reply(&self, message: &FromWorker) {
@@ -619,6 +682,7 @@ fn task_of(message: &ToWorker) -> Option<&TaskId> {
         ToWorker::SignalTask(message) => Some(&message.task_id),
         ToWorker::Attach(message) => Some(&message.task_id),
         ToWorker::Acknowledge(message) => Some(&message.task_id),
+        ToWorker::DetectBlock(message) => message.task_id.as_ref(),
         ToWorker::Ping(_) | ToWorker::ListTasks {} | ToWorker::Joined(_) | ToWorker::Drain {} => {
             None
         }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cogo_protocol::block::BlockReason;
 use cogo_protocol::exec::{self, Isolation};
 use cogo_protocol::record::Stream;
 use cogo_protocol::verdict::{
@@ -69,6 +70,13 @@ pub fn outcome(outcome: &verdict::Outcome) -> Outcome {
                 verdict::TimeoutClock::Wall => TimeoutClock::Wall,
                 verdict::TimeoutClock::Silence => TimeoutClock::Silence,
             },
+        },
+        verdict::Outcome::Blocked { block, status } => Outcome::Blocked {
+            // A reason of a later version is one that this one does not know.
+            reason: BlockReason::from_name(&block.reason).unwrap_or(BlockReason::Unknown),
+            duration_ms: ms(block.duration),
+            evidence: block.evidence.clone(),
+            status: status.map(self::status),
         },
         verdict::Outcome::Cancelled => Outcome::Cancelled,
         verdict::Outcome::NotStarted { errno, message } => Outcome::NotStarted {

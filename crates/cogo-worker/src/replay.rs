@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use cogo_protocol::frame::{HEADER_LEN, OutputHeader};
 use cogo_protocol::message::{FromWorker, OutputCut, TaskOutput};
 use cogo_protocol::record::{Chunk, HELD_MAX, Stream, Utf8Chunker};
-use cogo_protocol::task::TaskId;
+use cogo_protocol::task::{Fence, TaskId};
 use cogo_protocol::worker::WorkerId;
 use cogo_sandbox::log::{Entry, LogError, LogReader, Record};
 use tokio_tungstenite::tungstenite::Message;
@@ -39,6 +39,7 @@ pub(crate) enum Form {
 pub(crate) struct Source {
     pub(crate) task_id: TaskId,
     pub(crate) worker_id: WorkerId,
+    pub(crate) fence: Option<Fence>,
     pub(crate) log_dir: PathBuf,
     /// Unix time in milliseconds of the command's start, which the log counts from.
     pub(crate) started_at_ms: u64,
@@ -193,14 +194,7 @@ impl Replay {
                     self.close(run.take(), &mut batch.messages);
                     let second = (first_seq + 1).min(end_seq.saturating_sub(1));
                     self.give_up_torn([first_seq, second], &mut batch.messages);
-                    batch.messages.push(text(&FromWorker::OutputCut(OutputCut {
-                        task_id: self.source.task_id.clone(),
-                        worker_id: self.source.worker_id.clone(),
-                        first_seq,
-                        end_seq,
-                        bytes,
-                        timestamp: now_ms(),
-                    })));
+                    batch.messages.push(self.cut(first_seq, end_seq, bytes));
                 }
             }
         }
@@ -271,6 +265,24 @@ impl Replay {
         }
     }
 
+    /// What is missing from here to the log's end, if anything is.
+    pub(crate) fn missing(&self, log_end: u64) -> Option<Message> {
+        let position = self.position();
+        (position < log_end).then(|| self.cut(position, log_end, 0))
+    }
+
+    fn cut(&self, first_seq: u64, end_seq: u64, bytes: u64) -> Message {
+        text(&FromWorker::OutputCut(OutputCut {
+            task_id: self.source.task_id.clone(),
+            worker_id: self.source.worker_id.clone(),
+            first_seq,
+            end_seq,
+            bytes,
+            timestamp: now_ms(),
+            fence: self.source.fence,
+        }))
+    }
+
     fn output(&self, stream: Stream, seq: u64, timestamp: u64, chunk: Chunk) -> Message {
         text(&FromWorker::TaskOutput(TaskOutput {
             task_id: self.source.task_id.clone(),
@@ -302,6 +314,7 @@ mod tests {
         let source = Source {
             task_id: "t".parse().unwrap(),
             worker_id: "w".parse().unwrap(),
+            fence: None,
             log_dir: log_dir.to_owned(),
             started_at_ms: 1000,
         };

@@ -22,10 +22,11 @@ use cogo_sandbox::exec_dir::{ExecDir, ExecState};
 use cogo_sandbox::spec::PtySize;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 use tracing::{Instrument, debug, info, info_span, warn};
 
+use crate::block::{Attendant, InputEnd, Order, Watcher};
 use crate::starter::{Begin, Starter, begun, unreadable};
 use crate::task::{Begun, End, Phase, Progress, Task};
 use crate::task_record::{InputRecord, PhaseRecord, TaskRecord, remove_workspace};
@@ -75,8 +76,17 @@ pub(crate) enum JobKind {
     Watch,
 }
 
+/// What all runners share.
+#[derive(Clone, Debug)]
+pub(crate) struct Tools {
+    pub(crate) starter: Arc<Starter>,
+    pub(crate) watcher: Arc<Watcher>,
+    /// To be told when a task hangs, or hangs no more.
+    pub(crate) blocks_changed: Arc<Notify>,
+}
+
 /// Runs the task. It has ended when this returns, and its fresh workspace is gone.
-pub(crate) async fn run(job: Job, starter: Arc<Starter>) {
+pub(crate) async fn run(job: Job, tools: Tools) {
     let record = &job.task.record;
     let span = info_span!("task", task_id = %record.task_id, attempt = record.attempt);
     let task = Arc::clone(&job.task);
@@ -86,7 +96,9 @@ pub(crate) async fn run(job: Job, starter: Arc<Starter>) {
         progress: job.progress,
         actions: job.actions,
         input_pending: job.input_pending,
-        starter,
+        tools,
+        attendant: None,
+        unwatched: false,
         input: VecDeque::new(),
         kill_at: None,
         text: None,
@@ -109,7 +121,11 @@ struct Runner {
     progress: watch::Sender<Progress>,
     actions: mpsc::Receiver<Action>,
     input_pending: Arc<AtomicUsize>,
-    starter: Arc<Starter>,
+    tools: Tools,
+    /// Who watches the exec for blocks, once it runs.
+    attendant: Option<Attendant>,
+    /// Whether it cannot be watched.
+    unwatched: bool,
     /// Input on its way to the supervisor.
     input: VecDeque<Request>,
     /// When a stop with a signal of the client's becomes a kill.
@@ -141,6 +157,7 @@ impl Runner {
                 info!(code = refusal.code, error = refusal.error, "task failed");
             }
         }
+        self.attendant = None;
         let log_end = match &end {
             End::Verdict(verdict) => verdict.log_end,
             End::Refused(_) => 0,
@@ -156,7 +173,7 @@ impl Runner {
             self.take_input(text.as_bytes(), true);
             self.text = Some(self.task.record.clone());
         }
-        let (starter, task) = (Arc::clone(&self.starter), Arc::clone(&self.task));
+        let (starter, task) = (Arc::clone(&self.tools.starter), Arc::clone(&self.task));
         match blocking(move || starter.start(&task.record, &request)).await {
             Begin::Ended(end) => end,
             Begin::Running(begun) => {
@@ -187,6 +204,7 @@ impl Runner {
     /// Follows the exec until there is a verdict.
     async fn follow(&mut self) -> End {
         loop {
+            self.attend().await;
             if let Ok(control) = self.connect().await
                 && let Ok(parting) = self.listen(control).await
             {
@@ -197,7 +215,10 @@ impl Runner {
             }
             let exec = self.exec.clone();
             match blocking(move || exec.state()).await {
-                Ok(ExecState::Ended(verdict)) => return End::Verdict(Box::new(verdict)),
+                Ok(ExecState::Ended(verdict)) => {
+                    self.note_begun();
+                    return End::Verdict(Box::new(verdict));
+                }
                 Ok(ExecState::Running(running)) if self.progress.borrow().begun.is_none() => {
                     self.tell_running(begun(&running));
                 }
@@ -206,6 +227,50 @@ impl Runner {
             }
             self.progress.send_modify(|progress| progress.looks += 1);
             tokio::time::sleep(WITHOUT_SUPERVISOR).await;
+        }
+    }
+
+    /// Has the exec watched for blocks from the moment it is known to run.
+    async fn attend(&mut self) {
+        let runs = self.progress.borrow().begun.is_some();
+        if !runs || self.attendant.is_some() || self.unwatched {
+            return;
+        }
+        let watcher = Arc::clone(&self.tools.watcher);
+        let task = Arc::clone(&self.task);
+        let input = match self.task.record.input {
+            InputRecord::Open => InputEnd::Ahead,
+            InputRecord::Closed | InputRecord::Text => InputEnd::Past,
+        };
+        self.attendant =
+            blocking(move || Attendant::open(watcher, &task.exec, &task.record.block, input)).await;
+        self.unwatched = self.attendant.is_none();
+    }
+
+    /// Does what is to be done about a block.
+    fn obey(&mut self, order: Order, outgoing: &mut VecDeque<Request>) {
+        match order {
+            Order::Publish(blocks) => {
+                self.progress
+                    .send_modify(|progress| progress.blocks = blocks);
+                self.tools.blocks_changed.notify_one();
+            }
+            Order::EndInput => {
+                info!("it waits for input that nobody sends; ending its input");
+                self.progress
+                    .send_modify(|progress| progress.input_ended = true);
+                self.queue_input(&[], true);
+            }
+            Order::End {
+                block,
+                grace_period,
+            } => {
+                info!(reason = block.reason.name(), "it is blocked; stopping it");
+                outgoing.push_back(Request::StopBlocked {
+                    grace_period,
+                    block: block.cause(),
+                });
+            }
         }
     }
 
@@ -236,6 +301,7 @@ impl Runner {
                         return Ok(parting);
                     }
                     guard.clear_ready();
+                    self.attend().await;
                 }
                 guard = control.writable(), if !outgoing.is_empty() => {
                     let mut guard = guard?;
@@ -258,6 +324,7 @@ impl Runner {
                     self.kill_at = None;
                     outgoing.push_back(Request::Stop { grace_period: Duration::ZERO });
                 }
+                order = next_order(self.attendant.as_mut()) => self.obey(order, &mut outgoing),
                 Some(action) = self.actions.recv(), if outgoing.len() < OUTGOING_MAX => {
                     self.act(action, &mut outgoing);
                 }
@@ -284,18 +351,28 @@ impl Runner {
                 grew
             });
         }
+        self.note_begun();
+        parting
+    }
+
+    /// Tells the command's start, if that is known and was not told.
+    fn note_begun(&self) {
         if self.progress.borrow().begun.is_none()
             && let Ok(Some(running)) = self.exec.running()
         {
             self.tell_running(begun(&running));
         }
-        parting
     }
 
     fn act(&mut self, action: Action, outgoing: &mut VecDeque<Request>) {
         match action {
             // Its bytes are counted as pending since they were taken from the client.
-            Action::Input { bytes, eof } => self.queue_input(&bytes, eof),
+            Action::Input { bytes, eof } => {
+                if let Some(attendant) = &mut self.attendant {
+                    attendant.input_sent(eof);
+                }
+                self.queue_input(&bytes, eof);
+            }
             Action::Resize(size) => outgoing.push_back(Request::Resize(size)),
             Action::Signal(signal) => outgoing.push_back(Request::Signal(signal)),
             Action::Stop {
@@ -331,7 +408,7 @@ impl Runner {
         let Some(record) = self.text.take() else {
             return;
         };
-        let starter = Arc::clone(&self.starter);
+        let starter = Arc::clone(&self.tools.starter);
         let record = TaskRecord {
             input: InputRecord::Closed,
             phase: PhaseRecord::Started,
@@ -366,6 +443,14 @@ fn send_all(
     Ok(Sent::All)
 }
 
+/// Never ready for an exec that nobody watches.
+async fn next_order(attendant: Option<&mut Attendant>) -> Order {
+    match attendant {
+        Some(attendant) => attendant.next().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Never ready without a socket.
 async fn writable(
     socket: Option<&AsyncFd<ControlClient>>,
@@ -379,7 +464,11 @@ async fn writable(
 fn length(request: &Request) -> usize {
     match request {
         Request::Input(bytes) => bytes.len(),
-        Request::Eof | Request::Resize(_) | Request::Signal(_) | Request::Stop { .. } => 0,
+        Request::Eof
+        | Request::Resize(_)
+        | Request::Signal(_)
+        | Request::Stop { .. }
+        | Request::StopBlocked { .. } => 0,
     }
 }
 

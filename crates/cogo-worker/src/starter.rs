@@ -12,6 +12,7 @@ use cogo_sandbox::verdict::{Outcome, Verdict};
 use cogo_sandbox::zygote::{Zygote, ZygoteOptions};
 use tracing::{info, warn};
 
+use crate::block::Thresholds;
 use crate::plan::Planner;
 use crate::refusal::{Refusal, chain};
 use crate::task::{Begun, End};
@@ -84,6 +85,8 @@ impl Starter {
 
     fn try_start(&self, record: &TaskRecord, request: &CommandRequest) -> Result<Begin, Refusal> {
         let failed = |error: std::io::Error| Refusal::caused(error_code::SANDBOX_FAILED, &error);
+        Thresholds::with(&record.block.after)
+            .map_err(|error| Refusal::caused(error_code::INVALID_REQUEST, &error))?;
         self.records.write(record).map_err(failed)?;
         let workspace = self.records.workspace(record.exec_id);
         if record.workspace.is_some() {

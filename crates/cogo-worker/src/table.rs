@@ -18,6 +18,7 @@ use cogo_protocol::worker::WorkerStatus;
 use cogo_sandbox::exec_dir::ExecDir;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::block::{BlockSettings, Blocks};
 use crate::config::Retention;
 use crate::limits;
 use crate::refusal::Refusal;
@@ -86,6 +87,8 @@ pub(crate) enum Event {
     RunnerDone(ExecId),
     /// It is time to look for what is too old.
     PruneDue,
+    /// A task hangs from now on, or no more.
+    BlocksChanged,
 }
 
 /// What is to be done for the table.
@@ -99,11 +102,15 @@ pub(crate) enum Effect {
 #[derive(Clone, Debug)]
 pub(crate) struct Summary {
     pub(crate) status: WorkerStatus,
+    /// How many of the tasks hang.
+    pub(crate) hanging: usize,
     pub(crate) draining: bool,
     /// The task that has run longest.
     pub(crate) current: Option<TaskId>,
     /// Those that run, and those of a manager whose end was not acknowledged; oldest first.
     pub(crate) tasks: Arc<[Arc<Task>]>,
+    /// How many of them run.
+    pub(crate) live: usize,
 }
 
 /// What the table goes by.
@@ -111,6 +118,8 @@ pub(crate) struct Summary {
 pub(crate) struct TableConfig {
     pub(crate) slots: usize,
     pub(crate) retention: Retention,
+    /// What is done about blocks where a task does not say.
+    pub(crate) block: BlockSettings,
     /// The worker's state directory, in which tasks get their places.
     pub(crate) state_dir: PathBuf,
 }
@@ -194,7 +203,7 @@ impl Table {
         match event {
             Event::Request(request) => self.answer(request),
             Event::RunnerDone(exec) => self.note_end(exec, now_ms),
-            Event::PruneDue => {}
+            Event::PruneDue | Event::BlocksChanged => {}
         }
         self.prune(now_ms);
         std::mem::take(&mut self.effects)
@@ -211,12 +220,16 @@ impl Table {
             .collect();
         tasks.sort_by_key(|task| task.record.exec_id);
         let current = tasks.iter().find(|task| task.is_live());
+        let hanging = tasks.iter().filter(|task| task.hangs()).count();
         Summary {
             status: match current {
+                Some(_) if hanging > 0 => WorkerStatus::Blocked,
                 Some(_) => WorkerStatus::Busy,
                 None => WorkerStatus::Idle,
             },
+            hanging,
             draining: self.draining,
+            live: tasks.iter().filter(|task| task.is_live()).count(),
             current: current.map(|task| task.record.task_id.clone()),
             tasks: tasks.into(),
         }
@@ -315,6 +328,7 @@ impl Table {
                 StdinRequest::Text(_) => InputRecord::Text,
             },
             pty: request.pty.is_some(),
+            block: (self.config.block).changed_by(request.block_policy, &request.block_after),
             phase: PhaseRecord::Starting,
         };
         let grace_period = request
@@ -490,7 +504,7 @@ impl Entry {
     }
 
     fn take_input(&mut self, bytes: Vec<u8>, eof: bool) -> Result<(), Refusal> {
-        if !self.input_open {
+        if !self.input_open || self.task.progress.borrow().input_ended {
             return Err(not_applicable(
                 "the task's standard input is closed",
                 "start it with `\"stdin\": \"open\"`, and send nothing after `eof`",
@@ -535,6 +549,8 @@ impl Progress {
             },
             phase: Phase::Ended(Arc::new(end)),
             begun,
+            blocks: Blocks::default(),
+            input_ended: false,
             looks: 0,
         }
     }

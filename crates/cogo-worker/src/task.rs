@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use cogo_protocol::block::BlockReason;
 use cogo_protocol::message::{
-    ExecutionStarted, FromWorker, TaskBrief, TaskComplete, TaskError, error_code,
+    BlockDetected, ExecutionStarted, FromWorker, TaskBrief, TaskComplete, TaskError, error_code,
 };
 use cogo_protocol::verdict::Outcome;
 use cogo_protocol::worker::WorkerId;
@@ -11,6 +12,7 @@ use cogo_sandbox::exec_dir::ExecDir;
 use cogo_sandbox::verdict::Verdict;
 use tokio::sync::watch;
 
+use crate::block::{Block, Blocks};
 use crate::convert;
 use crate::instant::now_ms;
 use crate::refusal::Refusal;
@@ -32,6 +34,10 @@ pub(crate) struct Progress {
     pub(crate) begun: Option<Begun>,
     /// Records before this number can be read from the log.
     pub(crate) log_end: u64,
+    /// Whether and why it hangs.
+    pub(crate) blocks: Blocks,
+    /// Whether the worker itself ended its input.
+    pub(crate) input_ended: bool,
     /// Counts looks without a supervisor that could tell the log's end. Each is a reason to read.
     pub(crate) looks: u64,
 }
@@ -74,8 +80,18 @@ impl Progress {
             phase: Phase::Starting,
             begun: None,
             log_end: 0,
+            blocks: Blocks::default(),
+            input_ended: false,
             looks: 0,
         }
+    }
+
+    /// Why it hangs now, if it does.
+    pub(crate) fn blocked(&self) -> Option<BlockReason> {
+        let standing = self.blocks.standing.as_ref();
+        standing
+            .filter(|_| self.end().is_none())
+            .map(|sighting| sighting.block.reason)
     }
 
     pub(crate) fn end(&self) -> Option<&Arc<End>> {
@@ -87,6 +103,11 @@ impl Progress {
 }
 
 impl Task {
+    /// Whether it hangs now.
+    pub(crate) fn hangs(&self) -> bool {
+        self.progress.borrow().blocked().is_some()
+    }
+
     /// Whether it is not over.
     pub(crate) fn is_live(&self) -> bool {
         self.progress.borrow().end().is_none()
@@ -102,7 +123,19 @@ impl Task {
             exec_id: self.record.exec_id,
             running: progress.end().is_none(),
             last_seq: progress.log_end,
+            blocked: progress.blocked(),
         }
+    }
+
+    /// The message that it hangs.
+    pub(crate) fn blocked(&self, block: &Block, worker_id: &WorkerId) -> FromWorker {
+        FromWorker::BlockDetected(Box::new(BlockDetected {
+            task_id: self.record.task_id.clone(),
+            worker_id: worker_id.clone(),
+            block_info: block.info(self.record.task_id.clone(), worker_id.clone()),
+            timestamp: now_ms(),
+            fence: self.record.fence,
+        }))
     }
 
     /// The message that its command runs.
@@ -169,6 +202,7 @@ fn unclear(outcome: &Outcome) -> Refusal {
         | Outcome::PidsExhausted { .. }
         | Outcome::DiskFull { .. }
         | Outcome::TimedOut { .. }
+        | Outcome::Blocked { .. }
         | Outcome::Cancelled
         | Outcome::Unknown { .. } => Refusal::new(error_code::OUTCOME_UNKNOWN, outcome.describe())
             .hint("this is neither success nor failure; run the command again"),

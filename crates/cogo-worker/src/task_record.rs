@@ -22,6 +22,7 @@ use cogo_protocol::task::{Fence, TaskId};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
+use crate::block::BlockSettings;
 use crate::refusal::Refusal;
 
 /// A task as it is written down.
@@ -35,6 +36,9 @@ pub(crate) struct TaskRecord {
     pub(crate) workspace: Option<PathBuf>,
     pub(crate) input: InputRecord,
     pub(crate) pty: bool,
+    /// What is done about its blocks.
+    #[serde(default)]
+    pub(crate) block: BlockSettings,
     pub(crate) phase: PhaseRecord,
 }
 
@@ -195,6 +199,7 @@ mod tests {
 
     fn record(number: u64) -> TaskRecord {
         TaskRecord {
+            block: BlockSettings::default(),
             task_id: "t".parse().unwrap(),
             attempt: Some(2),
             fence: Some(Fence(7)),

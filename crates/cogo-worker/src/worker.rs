@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
+use crate::block::Watcher;
 use crate::config::{AtEnd, WorkerConfig};
 use crate::connection::{Identity, Shared};
 use crate::handshake::Gate;
@@ -64,6 +65,9 @@ pub enum WorkerError {
     /// There is no process to start sandboxes from.
     #[error("failed to start the zygote")]
     Zygote(#[source] StartError),
+    /// There is no thread to watch execs with.
+    #[error("failed to start watching for blocks")]
+    Watcher(#[source] io::Error),
     /// It would listen where everyone can come.
     #[error("without a token a worker listens on loopback only, not on {0}")]
     Exposed(SocketAddr),
@@ -99,6 +103,7 @@ pub struct Worker {
     config: WorkerConfig,
     identity: Identity,
     starter: Arc<Starter>,
+    watcher: Arc<Watcher>,
     table: Table,
     /// Held for as long as the worker lives.
     _lock: File,
@@ -128,12 +133,15 @@ impl Worker {
             .map_err(|e| io_error("open", &config.state_dir, e))?;
         let zygote = Zygote::start(&Launcher::default(), ZygoteOptions::default())
             .map_err(WorkerError::Zygote)?;
+        // The zygote first, while the process has no thread.
+        let watcher = Watcher::start().map_err(WorkerError::Watcher)?;
         let starter = Starter::new(state, records, Planner::new(&config), zygote);
         let table = recovered_table(&config, &starter)?;
         Ok(Self {
             config,
             identity,
             starter: Arc::new(starter),
+            watcher: Arc::new(watcher),
             table,
             _lock: lock,
         })
@@ -158,11 +166,16 @@ impl Worker {
             Some(address) => Some(open_port(address).await?),
             None => None,
         };
-        let (handle, owner) = table::open(self.table, Arc::clone(&self.starter));
+        let (handle, owner) = table::open(
+            self.table,
+            Arc::clone(&self.starter),
+            Arc::clone(&self.watcher),
+        );
         let (closing, closing_receiver) = watch::channel(false);
         let shared = Shared {
             identity: Arc::new(self.identity),
             table: handle.clone(),
+            watcher: self.watcher,
             health: Arc::new(HealthSampler::new(self.config.state_dir.clone())),
             heartbeat: self.config.heartbeat,
             message_max: self.config.message_max,
@@ -313,6 +326,7 @@ fn recovered_table(config: &WorkerConfig, starter: &Starter) -> Result<Table, Wo
     let table_config = TableConfig {
         slots: config.slots as usize,
         retention: config.retention,
+        block: config.block.clone(),
         state_dir: config.state_dir.clone(),
     };
     let mut table = Table::new(table_config, new_exec_id);

@@ -8,8 +8,8 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use crate::command::{
-    attach, doctor, health, kill, logs, prune, ps, queue, rootfs, run, serve, submit, token, wait,
-    worker, workers,
+    attach, doctor, health, kill, logs, plan, prune, ps, queue, rootfs, run, serve, submit, token,
+    top, wait, why, worker, workers,
 };
 use crate::exit_code;
 use crate::failure::Failure;
@@ -43,10 +43,12 @@ enum Command {
     Logs(logs::Options),
     Attach(attach::Options),
     Wait(wait::Options),
+    Why(why::Options),
     Kill(kill::Options),
     Prune(prune::Options),
     Doctor(doctor::Options),
     Rootfs(rootfs::Options),
+    Plan(Box<plan::Options>),
     Worker(Box<worker::Options>),
     Serve(Box<serve::Options>),
     Submit(Box<submit::Options>),
@@ -54,6 +56,7 @@ enum Command {
     Queue(queue::Options),
     Health(health::Options),
     Token(token::Options),
+    Top(top::Options),
 }
 
 /// Reads the command line, does what it asks and tells the exit code.
@@ -83,10 +86,12 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         }
         Command::Ps(options) => ps::run(options, &state()?),
         Command::Logs(options) => logs::run(options, &state()?),
+        Command::Why(options) => why::run(options, &state()?),
         Command::Kill(options) => kill::run(options, &state()?),
         Command::Prune(options) => prune::run(options, &state()?),
         Command::Doctor(options) => doctor::run(options),
         Command::Rootfs(options) => rootfs::run(options, &state()?),
+        Command::Plan(options) => plan::run(options, &state()?),
         Command::Worker(options) => worker::run(options, &state()?),
         Command::Serve(options) => serve::run(options, &state()?),
         Command::Submit(options) => submit::run(options, cli.state_dir.as_deref())
@@ -95,6 +100,7 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Command::Queue(options) => queue::run(options, cli.state_dir.as_deref()),
         Command::Health(options) => health::run(options, cli.state_dir.as_deref()),
         Command::Token(options) => token::run(options, cli.state_dir.as_deref()),
+        Command::Top(options) => top::run(options, cli.state_dir.as_deref()),
     }
 }
 

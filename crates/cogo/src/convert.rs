@@ -2,12 +2,14 @@
 
 use std::ops::Range;
 
-use cogo_protocol::event::{Finished, Notice, RunEvent, Started};
+use cogo_protocol::event::{BlockCleared, BlockDetected, Finished, Notice, RunEvent, Started};
 use cogo_protocol::id::ExecId;
 use cogo_protocol::record::{Chunk, OutputRecord};
 use cogo_sandbox::exec_dir::{ExecDir, Running};
-use cogo_sandbox::{log, verdict};
-use cogo_worker::convert::{isolation, stream, usage};
+use cogo_sandbox::log;
+use cogo_worker::block::Block;
+pub(crate) use cogo_worker::convert::verdict;
+use cogo_worker::convert::{isolation, ms, stream, usage};
 
 use crate::failure::Failure;
 use crate::instant;
@@ -57,16 +59,35 @@ pub(crate) fn hint(code: &str, message: &str, hint: &str) -> String {
     }))
 }
 
+/// The line that says that the command hangs, or has hit a limit.
+pub(crate) fn block(block: &Block) -> String {
+    line(&RunEvent::BlockDetected(BlockDetected {
+        timestamp_ms: instant::now_ms(),
+        reason: block.reason,
+        duration_ms: ms(block.duration),
+        resource_usage: block.usage,
+        recoverable: block.recoverable,
+        evidence: block.evidence.clone(),
+    }))
+}
+
+/// The line that says that it hangs no more.
+pub(crate) fn block_cleared() -> String {
+    line(&RunEvent::BlockCleared(BlockCleared {
+        timestamp_ms: instant::now_ms(),
+    }))
+}
+
 /// The last line.
 pub(crate) fn finished(
     exec: &ExecDir,
-    verdict: &verdict::Verdict,
+    verdict: &cogo_sandbox::verdict::Verdict,
     exit_code: u8,
 ) -> Result<String, Failure> {
     Ok(line(&RunEvent::Finished(Finished {
         exec_id: id(exec)?,
         timestamp_ms: verdict.ended_at_ms,
-        verdict: cogo_worker::convert::verdict(verdict),
+        verdict: self::verdict(verdict),
         usage: usage(&verdict.usage),
         exit_code: i32::from(exit_code),
         log_end: verdict.log_end,

@@ -7,6 +7,8 @@ use cogo_sandbox::verdict::{ExitStatus, Outcome};
 pub(crate) const FAILURE: u8 = 1;
 /// Bad usage of a command other than `run`, `attach` and `wait`.
 pub(crate) const USAGE: u8 = 2;
+/// The command hung and was stopped for that.
+pub(crate) const BLOCKED: u8 = 122;
 /// Nobody saw how the command ended.
 pub(crate) const UNKNOWN: u8 = 123;
 /// A timeout stopped the command.
@@ -33,6 +35,7 @@ pub(crate) fn of(outcome: &Outcome, cancelled_by: Option<i32>) -> u8 {
         | Outcome::PidsExhausted { status, .. }
         | Outcome::DiskFull { status, .. } => not_zero(of_status(*status)),
         Outcome::TimedOut { .. } => TIMED_OUT,
+        Outcome::Blocked { .. } => BLOCKED,
         Outcome::Cancelled => of_signal(cancelled_by.unwrap_or(SIGTERM)),
         Outcome::NotStarted { errno: ENOENT, .. } => NOT_FOUND,
         Outcome::NotStarted { .. } => NOT_EXECUTABLE,
@@ -62,7 +65,7 @@ fn not_zero(code: u8) -> u8 {
 mod tests {
     use std::time::Duration;
 
-    use cogo_sandbox::verdict::TimeoutClock;
+    use cogo_sandbox::verdict::{BlockCause, TimeoutClock};
 
     use super::*;
 
@@ -111,6 +114,17 @@ mod tests {
                     clock: TimeoutClock::Silence,
                 },
                 124,
+            ),
+            (
+                Outcome::Blocked {
+                    block: BlockCause {
+                        reason: "deadlock".to_owned(),
+                        duration: Duration::from_secs(1),
+                        evidence: Vec::new(),
+                    },
+                    status: Some(ExitStatus::Signaled(9)),
+                },
+                122,
             ),
             (Outcome::Cancelled, 143),
             (not_started(2), 127),

@@ -15,6 +15,11 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
+    /// The fact, without the hint.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// A failure with this fact: what was attempted, on what.
     pub(crate) fn new(message: impl Into<String>) -> Self {
         Self {
@@ -39,6 +44,14 @@ impl Failure {
     pub(crate) fn code(mut self, code: u8) -> Self {
         self.code = code;
         self
+    }
+
+    /// As the reason why an attempt of a plan has no outcome.
+    pub(crate) fn into_dispatch(self) -> cogo_plan::dispatch::DispatchError {
+        cogo_plan::dispatch::DispatchError {
+            message: self.message,
+            hint: self.hint,
+        }
     }
 
     /// Tells the user on stderr and returns the exit code.

@@ -91,6 +91,11 @@ fn of_outcome(outcome: &Outcome) -> Option<Hint> {
             "it printed nothing for too long".to_owned(),
             "raise --silence-timeout",
         ),
+        Outcome::Blocked { block, .. } => (
+            "blocked",
+            block.evidence.join("; "),
+            "let it go on with --block-policy warn, or wait longer with --block-after",
+        ),
         Outcome::Unknown { .. } => (
             "unknown",
             "this is neither success nor failure".to_owned(),

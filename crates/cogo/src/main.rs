@@ -4,6 +4,7 @@
 //! follows an exec and forwards keys and signals, [`state`] finds execs, [`failure`] is what a
 //! user is told when a command cannot do its work.
 
+mod blocks;
 mod cli;
 mod client;
 mod command;

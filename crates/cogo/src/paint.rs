@@ -38,7 +38,6 @@ impl Painter {
     }
 
     /// For what a program reads.
-    #[cfg(test)]
     pub(crate) fn plain() -> Self {
         Self { colored: false }
     }

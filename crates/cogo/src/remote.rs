@@ -5,7 +5,7 @@ mod exit_code;
 mod viewer;
 
 pub(crate) use exit_code::exit_code;
-pub(crate) use viewer::{Ending, Keys, TaskView};
+pub(crate) use viewer::{Ending, Keys, Shows, TaskView};
 
 use cogo_protocol::task::{TaskState, TaskStatus};
 

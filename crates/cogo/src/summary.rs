@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cogo_protocol::block::BlockReason;
 use cogo_sandbox::verdict::{ExitStatus, Incident, Outcome, TimeoutClock, Usage, Verdict};
 
 use crate::measure;
@@ -72,9 +73,21 @@ pub(crate) fn outcome(outcome: &Outcome) -> String {
         } => {
             format!("timed out after {} of silence", measure::time(*after))
         }
+        Outcome::Blocked { block, .. } => format!(
+            "stopped because it was blocked: {}",
+            reason_text(&block.reason)
+        ),
         Outcome::Cancelled => "cancelled".to_owned(),
         Outcome::NotStarted { message, .. } => format!("not started: {message}"),
         Outcome::Unknown { reason } => format!("unknown: {reason}"),
+    }
+}
+
+/// A block's reason in words; that of a later version as it is named.
+fn reason_text(name: &str) -> &str {
+    match BlockReason::from_name(name) {
+        Some(reason) => reason.describe(),
+        None => name,
     }
 }
 

@@ -15,7 +15,7 @@
 
 use std::fs::File;
 use std::os::fd::AsFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cogo_sandbox::control::{ControlClient, Notice, Request};
 use cogo_sandbox::exec_dir::{ExecDir, ExecState};
@@ -25,6 +25,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::failure::{Failure, note};
 
+mod blocks;
 mod input;
 mod interrupts;
 mod json;
@@ -33,6 +34,7 @@ mod render;
 mod tail;
 mod terminal;
 
+pub(crate) use blocks::{BlockForm, BlockWatch};
 pub(crate) use input::Input;
 pub(crate) use interrupts::{InterruptPolicy, Interrupts};
 pub(crate) use render::Renderer;
@@ -66,6 +68,8 @@ pub(crate) struct View<'a> {
     pub(crate) input: Option<Input>,
     /// What signals to this process mean.
     pub(crate) interrupts: Option<Interrupts>,
+    /// Who looks whether it hangs.
+    pub(crate) blocks: Option<BlockWatch>,
 }
 
 /// How long to follow an exec.
@@ -125,6 +129,7 @@ enum Source {
     Output,
     InputRoom,
     Keys,
+    Limit,
 }
 
 impl<'a> Viewer<'a> {
@@ -164,11 +169,14 @@ impl<'a> Viewer<'a> {
                     Until::Ended => {}
                 }
             }
-            for source in self.wait(caught_up)? {
+            let ready = self.wait(caught_up)?;
+            let woken = ready.contains(&Source::Limit);
+            for source in ready {
                 if let Some(end) = self.handle(source)? {
                     return Ok(end);
                 }
             }
+            self.look_for_blocks(woken);
             if self.control.is_none() && self.view.until == Until::Ended {
                 self.look_for_verdict()?;
             }
@@ -239,6 +247,9 @@ impl<'a> Viewer<'a> {
                 watch(Source::Keys, keys, PollFlags::IN);
             }
         }
+        for (fd, flags) in self.view.blocks.iter().flat_map(BlockWatch::events) {
+            watch(Source::Limit, fd, flags);
+        }
         let timeout = self.timeout(caught_up);
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -253,13 +264,15 @@ impl<'a> Viewer<'a> {
 
     fn timeout(&self, caught_up: bool) -> Option<Timespec> {
         let more_to_do = self.outbox.is_empty() && (!caught_up || self.verdict.is_some());
+        let looks = self.view.blocks.as_ref().map(BlockWatch::due);
         let duration = if more_to_do {
             Duration::ZERO
         } else if self.verdict.is_some() {
             // Only a slow reader of ours is left to wait for.
             return None;
         } else if self.control.is_some() {
-            SAFETY_NET
+            let look = looks.map(|due| due.saturating_duration_since(Instant::now()));
+            look.map_or(SAFETY_NET, |look| look.min(SAFETY_NET))
         } else {
             WITHOUT_SUPERVISOR
         };
@@ -286,6 +299,8 @@ impl<'a> Viewer<'a> {
                 }
             }
             Source::Keys => return Ok(self.handle_keys()),
+            // What it tells of is looked for after all else.
+            Source::Limit => {}
         }
         Ok(None)
     }
@@ -339,9 +354,33 @@ impl<'a> Viewer<'a> {
         }
     }
 
+    fn look_for_blocks(&mut self, woken: bool) {
+        if self.verdict.is_some() {
+            self.view.blocks = None;
+        }
+        let Some(blocks) = &mut self.view.blocks else {
+            return;
+        };
+        if !woken && blocks.due() > Instant::now() {
+            return;
+        }
+        for request in blocks.look(woken, &mut self.outbox) {
+            if request == Request::Eof {
+                self.view.input = None;
+            }
+            self.send(&request);
+        }
+    }
+
     fn handle_keys(&mut self) -> Option<ViewEnd> {
-        match self.view.input.as_mut()?.read() {
-            Pressed::Bytes => None,
+        let input = self.view.input.as_mut()?;
+        match input.read() {
+            Pressed::Bytes => {
+                if let Some(blocks) = &mut self.view.blocks {
+                    blocks.input_sent(input.has_ended());
+                }
+                None
+            }
             Pressed::Detach => Some(ViewEnd::Detached),
         }
     }

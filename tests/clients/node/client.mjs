@@ -11,6 +11,8 @@ if (!url) {
   process.exit(2);
 }
 const extra = JSON.parse(process.env.COGO_CLIENT_FIELDS ?? "{}");
+// Whoever does not look for hangs is not asked for one.
+const blocks = process.env.COGO_CLIENT_BLOCKS === "1";
 const eventsSeen = new Set();
 
 /** Checks the fields of an event that are fixed. */
@@ -25,7 +27,6 @@ function checkEvent(message) {
     task_output: { taskId: "string", output: "string", stream: "string" },
     task_complete: { taskId: "string", exitCode: "number" },
     task_error: { error: "string" },
-    // No worker detects blocks yet, so this is accepted when it comes and not waited for.
     block_detected: { taskId: "string", blockInfo: "object" },
     heartbeat: { status: "string", health: "object" },
   }[message.type];
@@ -37,6 +38,17 @@ function checkEvent(message) {
     for (const figure of ["cpu", "memory", "disk", "uptime"]) {
       assert.equal(typeof message.health[figure], "number", figure);
     }
+  }
+}
+
+/** Checks what a hang is described by. */
+function checkBlock({ taskId, workerId, reason, duration, resourceUsage, recoverable }, event) {
+  assert.deepEqual([taskId, workerId], [event.taskId, event.workerId]);
+  assert.equal(typeof reason, "string");
+  assert.ok(Number.isInteger(duration), "duration is in milliseconds");
+  assert.equal(typeof recoverable, "boolean");
+  for (const figure of ["cpu", "memory", "disk"]) {
+    assert.equal(typeof resourceUsage[figure], "number", figure);
   }
 }
 
@@ -157,6 +169,41 @@ const tests = {
     assert.equal(told.stdout, "rest");
     assert.equal(told.end.exitCode, 0);
   },
+  "input that is not taken is refused, and the task goes on": async (client) => {
+    const taskId = client.execute("echo up; sleep 1000");
+    await client.until("task_output", taskId);
+    client.send({ type: "send_input", taskId, input: "nobody reads this\n" });
+    assert.equal((await client.until("task_error", taskId)).code, "not_applicable");
+    client.send({ type: "terminate_task", taskId, graceMs: 1000 });
+    assert.equal((await client.toEnd(taskId)).end.exitCode, 143);
+  },
+  "list_tasks tells what runs, and how far its output is": async (client) => {
+    const taskId = client.execute("echo one; sleep 1000");
+    const { seq } = await client.until("task_output", taskId);
+    client.send({ type: "list_tasks" });
+    const { tasks } = await client.until("task_list");
+    const listed = tasks.find((task) => task.taskId === taskId);
+    assert.deepEqual([listed.running, listed.lastSeq], [true, seq + 1]);
+    client.send({ type: "terminate_task", taskId });
+    await client.toEnd(taskId);
+  },
+  "a task that is not there is said not to be there": async (client) => {
+    const taskId = `node-${randomUUID()}`;
+    for (const message of [
+      { type: "attach", taskId, fromSeq: 0 },
+      { type: "terminate_task", taskId },
+      { type: "send_input", taskId, input: "x" },
+    ]) {
+      client.send(message);
+      assert.equal((await client.until("task_error", taskId)).code, "no_such_task", message.type);
+    }
+  },
+  "a name stands for one task": async (client) => {
+    const taskId = client.execute("echo first");
+    await client.toEnd(taskId);
+    client.send({ type: "execute_command", taskId, command: "echo second", timestamp: Date.now(), ...extra });
+    assert.equal((await client.until("task_error", taskId)).code, "task_exists");
+  },
   "ping is answered with its timestamp": async (client) => {
     const timestamp = Date.now() - 12_345;
     client.send({ type: "ping", timestamp });
@@ -217,8 +264,18 @@ const tests = {
     assert.deepEqual(streams, { 1: [255, 0, 1], 2: [120] });
     client.vanish();
   },
+  "a hang is told": async (client) => {
+    if (!blocks) return;
+    const taskId = client.execute("read line; exit 3", { stdin: "open", blockPolicy: "warn" });
+    const event = await client.until("block_detected", taskId);
+    checkBlock(event.blockInfo, event);
+    assert.equal(event.blockInfo.reason, "waiting_for_input");
+    client.send({ type: "send_input", taskId, input: "\n" });
+    assert.equal((await client.toEnd(taskId)).end.exitCode, 3);
+  },
   "every fixed event was seen": async () => {
-    for (const type of ["execution_started", "task_output", "task_complete", "task_error", "heartbeat"]) {
+    const types = ["execution_started", "task_output", "task_complete", "task_error", "heartbeat"];
+    for (const type of blocks ? [...types, "block_detected"] : types) {
       assert.ok(eventsSeen.has(type), type);
     }
   },

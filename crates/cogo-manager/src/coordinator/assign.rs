@@ -14,12 +14,13 @@ use cogo_store::{AttemptEnd, AttemptRecord};
 use super::Coordinator;
 use super::effect::{Effect, RelayOrder};
 use super::memory::Warm;
-use super::task::{Lease, Stage};
+use super::task::{Lease, Listed, Stage};
 use super::worker::Worker;
 use crate::rules::demand::Demand;
 use crate::rules::lease;
 use crate::rules::matching::{Class, Rank};
 use crate::rules::queue::TaskNumber;
+use crate::rules::recovery;
 
 impl Coordinator {
     /// Gives what waits to whoever can take it.
@@ -149,6 +150,7 @@ impl Coordinator {
             end: None,
             result: None,
             log_end: None,
+            output_missing: Vec::new(),
         });
         task.record.state = TaskState::Leased;
         task.stage = Stage::Held(Lease {
@@ -156,7 +158,8 @@ impl Coordinator {
             room,
             check_at: None,
             ending: None,
-            blocked: false,
+            block: None,
+            listed: Listed::Running,
         });
         if let Some(key) = Warm::key(&task.record) {
             self.warm.note(key, worker_id);
@@ -187,7 +190,7 @@ impl Coordinator {
             let command = ExecuteCommand {
                 task_id: task.record.id.clone(),
                 timestamp: self.now.unix_ms,
-                command: task.record.request.command.clone(),
+                command: recovery::command(&task.record.request, &task.record.recoveries),
                 attempt: Some(attempt.number),
                 fence: Some(attempt.fence),
             };

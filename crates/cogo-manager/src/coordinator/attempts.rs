@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use cogo_protocol::manager_event::ManagerEvent;
 use cogo_protocol::message::{TaskComplete, TaskError, TerminateTask, ToWorker};
+use cogo_protocol::recovery::{Cause, RecoveryRecord};
 use cogo_protocol::task::{Fence, TaskState};
 use cogo_protocol::verdict::{Outcome, Verdict};
 use cogo_protocol::worker::WorkerId;
@@ -11,9 +12,10 @@ use cogo_store::AttemptEnd;
 
 use super::Coordinator;
 use super::input::AttemptKey;
+use super::ladder::Ended;
 use super::task::{Ending as TaskEnding, EndingReason, Lease, Stage};
 use super::tasks::Ending;
-use super::worker::Worker;
+use super::worker::{Leaving, Worker};
 use crate::rules::demand::Demand;
 use crate::rules::queue::TaskNumber;
 use crate::rules::{retry, verdict};
@@ -28,6 +30,8 @@ pub(super) struct Unanswered {
     pub(super) log_end: Option<u64>,
     /// The worker's verdict, if it gave one.
     pub(super) verdict: Option<Verdict>,
+    /// What the fault was.
+    pub(super) cause: Cause,
 }
 
 impl Unanswered {
@@ -37,6 +41,15 @@ impl Unanswered {
             why,
             log_end: None,
             verdict: None,
+            cause: Cause::WorkerLost,
+        }
+    }
+
+    /// The worker lives, and does not do what it is told.
+    pub(super) fn hung(why: String) -> Self {
+        Self {
+            cause: Cause::WorkerHung,
+            ..Self::new(AttemptEnd::Lost, why)
         }
     }
 
@@ -47,6 +60,10 @@ impl Unanswered {
             why: error.error,
             log_end: error.last_seq,
             verdict: error.verdict,
+            cause: match end {
+                AttemptEnd::Unable => Cause::StartRefused,
+                _ => Cause::Unknown,
+            },
         }
     }
 }
@@ -80,10 +97,20 @@ impl Coordinator {
                     why: verdict.outcome.describe(),
                     log_end: complete.last_seq,
                     verdict: Some(verdict),
+                    cause: Cause::Unknown,
                 },
             );
         };
         let result = verdict.outcome.describe();
+        let end = Ended {
+            outcome: &verdict.outcome,
+            usage: complete.usage,
+            result: &result,
+            log_end: complete.last_seq,
+        };
+        if self.tried_otherwise(number, &end) {
+            return;
+        }
         self.close_attempt(number, AttemptEnd::Answered, result, complete.last_seq);
         self.release(number, RoomAfter::Free);
         let ending = Ending {
@@ -101,7 +128,10 @@ impl Coordinator {
         match how.end {
             AttemptEnd::Lost => self.counters.attempts_lost += 1,
             AttemptEnd::Refused => self.counters.attempts_refused += 1,
-            AttemptEnd::Answered | AttemptEnd::Unable | AttemptEnd::TakenBack => (),
+            AttemptEnd::Answered
+            | AttemptEnd::Superseded
+            | AttemptEnd::Unable
+            | AttemptEnd::TakenBack => (),
         }
         self.close_attempt(number, how.end, how.why.clone(), how.log_end);
         self.release(number, room);
@@ -130,13 +160,17 @@ impl Coordinator {
             elsewhere,
             self.config.retry,
         );
+        let counts = matches!(how.end, AttemptEnd::Lost | AttemptEnd::Unable);
         match next {
-            retry::Next::Again { after } => self.requeue(number, &how.why, after),
-            retry::Next::GiveUp => {
+            retry::Next::Again { after } if !counts => self.requeue(number, &how.why, after, None),
+            retry::Next::Again { after } if self.moves_on(number, how, after) => {}
+            retry::Next::Again { .. } | retry::Next::GiveUp => {
+                self.quarantines(number, &how.cause);
                 let state = match how.end {
                     AttemptEnd::Unable => TaskState::Failed,
                     AttemptEnd::Lost
                     | AttemptEnd::Answered
+                    | AttemptEnd::Superseded
                     | AttemptEnd::Refused
                     | AttemptEnd::TakenBack => TaskState::Lost,
                 };
@@ -148,6 +182,18 @@ impl Coordinator {
     /// The command cannot be run anywhere: that is an answer, too.
     pub(super) fn impossible(&mut self, number: TaskNumber, error: TaskError) {
         let result = error.error.clone();
+        let outcome = (error.verdict.as_ref()).map(|verdict| verdict.outcome.clone());
+        if let Some(outcome @ Outcome::NotStarted { .. }) = outcome {
+            let end = Ended {
+                outcome: &outcome,
+                usage: None,
+                result: &result,
+                log_end: error.last_seq,
+            };
+            if self.tried_otherwise(number, &end) {
+                return;
+            }
+        }
         self.close_attempt(number, AttemptEnd::Answered, result, error.last_seq);
         self.release(number, RoomAfter::Free);
         let ending = Ending {
@@ -159,7 +205,13 @@ impl Coordinator {
         self.finish(number, TaskState::Failed, ending);
     }
 
-    fn requeue(&mut self, number: TaskNumber, why: &str, after: Duration) {
+    pub(super) fn requeue(
+        &mut self,
+        number: TaskNumber,
+        why: &str,
+        after: Duration,
+        recovery: Option<Box<RecoveryRecord>>,
+    ) {
         let until = self.now.monotonic + after;
         let Some(task) = self.tasks.get_mut(&number) else {
             return;
@@ -173,6 +225,7 @@ impl Coordinator {
                 worker_id: attempt.worker_id.clone(),
                 attempt: attempt.number,
                 reason: why.to_owned(),
+                recovery,
             };
             self.announce(&event);
         }
@@ -183,7 +236,7 @@ impl Coordinator {
         }
     }
 
-    fn close_attempt(
+    pub(super) fn close_attempt(
         &mut self,
         number: TaskNumber,
         end: AttemptEnd,
@@ -193,15 +246,19 @@ impl Coordinator {
         let ended_at_ms = self.now.unix_ms;
         if let Some(attempt) = (self.tasks.get_mut(&number)).and_then(|task| task.attempt_mut()) {
             attempt.end = Some(end);
-            attempt.result = Some(result);
+            attempt.result = Some(result.clone());
             attempt.log_end = log_end;
             attempt.ended_at_ms = Some(ended_at_ms);
+        }
+        if end.counts() || end == AttemptEnd::Superseded {
+            self.note_result(number, result);
         }
     }
 
     /// Ends the lease on a task. The task is left pausing, for the caller to decide on.
-    fn release(&mut self, number: TaskNumber, room: RoomAfter) {
+    pub(super) fn release(&mut self, number: TaskNumber, room: RoomAfter) {
         let now = self.now.monotonic;
+        let (grace_period, kill_timeout) = (self.config.grace_period, self.config.kill_timeout);
         let Some(task) = self.tasks.get_mut(&number) else {
             return;
         };
@@ -221,7 +278,12 @@ impl Coordinator {
                 task_id: task.record.id.clone(),
                 fence,
             };
-            worker.leaving.insert(key, lease.room);
+            let grace_period = (lease.ending).map_or(grace_period, |ending| ending.grace_period);
+            let leaving = Leaving {
+                room: lease.room,
+                kill_at: now + grace_period + kill_timeout,
+            };
+            worker.leaving.insert(key, leaving);
         }
         self.gained_room(&lease.worker_id);
     }
@@ -291,5 +353,11 @@ impl Coordinator {
     pub(super) fn take_away(&mut self, number: TaskNumber, end: AttemptEnd, why: String) {
         self.send_terminate(number);
         self.unanswered(number, RoomAfter::Taken, &Unanswered::new(end, why));
+    }
+
+    /// As [`Self::take_away`], because the holder does not do what it is told.
+    pub(super) fn take_from_hung(&mut self, number: TaskNumber, why: String) {
+        self.send_terminate(number);
+        self.unanswered(number, RoomAfter::Taken, &Unanswered::hung(why));
     }
 }

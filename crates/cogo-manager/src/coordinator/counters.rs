@@ -27,6 +27,8 @@ pub struct Counters {
     pub lost: u64,
     /// Attempts that were lost.
     pub attempts_lost: u64,
+    /// Attempts after which something was tried by their cause.
+    pub recoveries: u64,
     /// Attempts that a worker did not take.
     pub attempts_refused: u64,
     /// Attempts that a returning worker went on with.

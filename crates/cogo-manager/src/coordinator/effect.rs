@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cogo_protocol::message::ToWorker;
+use cogo_protocol::message::{BlockReport, ToWorker};
 use cogo_protocol::task::{Fence, TaskId, TaskStatus};
 use cogo_protocol::worker::{CreateWorker, WorkerId, WorkerInfo};
 use cogo_store::{Change, EventRecord};
@@ -34,7 +34,7 @@ pub enum Effect {
     Close(ConnectionId, String),
     /// Tell everyone who listens.
     Publish(Box<EventRecord>),
-    /// Start the process of a local worker.
+    /// Start the process of a local worker, or find the one that an earlier manager started.
     WorkerStart {
         /// What it is to call itself.
         worker_id: WorkerId,
@@ -105,6 +105,8 @@ pub enum Answer {
     Workers(Vec<WorkerInfo>),
     /// One worker.
     Worker(Box<WorkerInfo>),
+    /// What a worker saw of what it runs.
+    BlockReport(Box<BlockReport>),
     /// It is done.
     Done,
     /// How the manager is doing.

@@ -113,6 +113,8 @@ pub enum ClientRequest {
         /// Whether to wait for what it runs.
         force: bool,
     },
+    /// Have a worker look closely at what it runs. Answered when it has.
+    DetectBlock(WorkerId),
     /// Give a worker no more tasks, or give it tasks again.
     WorkerDrain {
         /// Which.
@@ -120,7 +122,8 @@ pub enum ClientRequest {
         /// Whether it is to be drained.
         draining: bool,
     },
-    /// Take a worker's tasks back and queue them anew elsewhere; restart it if it is local.
+    /// Recover what hangs on a worker by its cause. If it has told of no block, take its tasks back
+    /// and queue them anew elsewhere; restart it if it is local.
     WorkerRecover(WorkerId),
     /// Tell how the manager is doing.
     Health,
@@ -143,6 +146,7 @@ impl ClientRequest {
             | Self::WorkerRemove { .. }
             | Self::WorkerDrain { .. }
             | Self::WorkerRecover(_)
+            | Self::DetectBlock(_)
             | Self::Health
             | Self::Drain => None,
         }

@@ -2,16 +2,18 @@
 
 use cogo_protocol::manager_event::ManagerEvent;
 use cogo_protocol::message::{
-    Acknowledge, BlockDetected, ExecutionStarted, FromWorker, Heartbeat, ProgressUpdate,
-    TaskComplete, TaskError, TerminateTask, ToWorker,
+    Acknowledge, ExecutionStarted, FromWorker, OutputCut, ProgressUpdate, TaskComplete, TaskError,
+    TerminateTask, ToWorker,
 };
-use cogo_protocol::task::{Fence, TaskId, TaskState};
+use cogo_protocol::task::{Fence, MissingOutput, TaskId, TaskState};
 use cogo_protocol::worker::WorkerId;
 use cogo_store::AttemptEnd;
 
 use super::Coordinator;
 use super::attempts::{RoomAfter, Unanswered};
 use super::input::{AttemptKey, ConnectionId};
+use super::worker::Leaving;
+use crate::rules::demand::Room;
 use crate::rules::lease::{Standing, standing};
 use crate::rules::queue::TaskNumber;
 use crate::rules::retry::{Complaint, complaint};
@@ -33,11 +35,14 @@ impl Coordinator {
             FromWorker::TaskComplete(complete) => self.complete(connection, &worker_id, *complete),
             FromWorker::TaskError(error) => self.error(connection, &worker_id, error),
             FromWorker::BlockDetected(block) => self.block(&worker_id, *block),
+            FromWorker::BlockReport(report) => self.examined(connection, *report),
             FromWorker::ProgressUpdate(update) => self.progress(&worker_id, update),
-            FromWorker::Heartbeat(heartbeat) => self.heartbeat(&worker_id, &heartbeat),
+            FromWorker::Heartbeat(heartbeat) => {
+                self.heartbeat(connection, &worker_id, &heartbeat);
+            }
+            FromWorker::OutputCut(cut) => self.output_cut(&worker_id, &cut),
             FromWorker::Welcome(_)
             | FromWorker::TaskOutput(_)
-            | FromWorker::OutputCut(_)
             | FromWorker::Pong(_)
             | FromWorker::TaskList(_) => (),
         }
@@ -203,12 +208,17 @@ impl Coordinator {
         let Some(fence) = fence else {
             return;
         };
+        let kill_at = self.now.monotonic + self.config.grace_period + self.config.kill_timeout;
         if let Some(worker) = self.workers.get_mut(worker_id) {
             let key = AttemptKey {
                 task_id: task_id.clone(),
                 fence,
             };
-            worker.leaving.entry(key).or_default();
+            let leaving = Leaving {
+                room: Room::default(),
+                kill_at,
+            };
+            worker.leaving.entry(key).or_insert(leaving);
         }
         let message = TerminateTask {
             task_id: task_id.clone(),
@@ -221,22 +231,24 @@ impl Coordinator {
         self.rerank(worker_id);
     }
 
-    fn block(&mut self, worker_id: &WorkerId, block: BlockDetected) {
-        let Some(&number) = self.numbers.get(&block.task_id) else {
+    /// Output is gone. It is told on a connection at most once, but anew on each.
+    fn output_cut(&mut self, worker_id: &WorkerId, cut: &OutputCut) {
+        let Some(number) = self.current(worker_id, &cut.task_id, cut.fence) else {
             return;
         };
-        let Some(task) = self.tasks.get_mut(&number) else {
+        let Some(attempt) = (self.tasks.get_mut(&number)).and_then(|task| task.attempt_mut())
+        else {
             return;
         };
-        let Some(lease) = (task.lease_mut()).filter(|lease| lease.worker_id == *worker_id) else {
-            return;
-        };
-        lease.blocked = true;
-        self.announce(&ManagerEvent::BlockDetected {
-            task_id: block.task_id,
-            worker_id: worker_id.clone(),
-            block_info: block.block_info,
-        });
+        let known = (attempt.output_missing.last()).map_or(0, |missing| missing.end_seq);
+        if cut.first_seq >= known {
+            attempt.output_missing.push(MissingOutput {
+                first_seq: cut.first_seq,
+                end_seq: cut.end_seq,
+                bytes: cut.bytes,
+            });
+            self.output.changed.insert(number);
+        }
     }
 
     fn progress(&mut self, worker_id: &WorkerId, update: ProgressUpdate) {
@@ -250,13 +262,5 @@ impl Coordinator {
             };
             self.output.passing_event(&event, self.now.unix_ms);
         }
-    }
-
-    fn heartbeat(&mut self, worker_id: &WorkerId, heartbeat: &Heartbeat) {
-        if let Some(worker) = self.workers.get_mut(worker_id) {
-            worker.status = heartbeat.status;
-            worker.health = heartbeat.health;
-        }
-        self.rerank(worker_id);
     }
 }

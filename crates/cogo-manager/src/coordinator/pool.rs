@@ -160,7 +160,7 @@ impl Coordinator {
         free.next().expect("there are more names than workers")
     }
 
-    /// Starts a local worker's process.
+    /// Starts a local worker's process, or finds the one that an earlier manager started.
     pub(super) fn process_start(&mut self, id: &WorkerId) {
         let by = self.now.monotonic + self.config.connect_timeout;
         if let Some(worker) = self.workers.get_mut(id)

@@ -24,8 +24,8 @@ use cogo_store::{AttemptEnd, TaskRecord, WorkerRecord};
 use super::Coordinator;
 use super::attempts::{RoomAfter, Unanswered};
 use super::effect::{Effect, RelayOrder};
-use super::input::ConnectionId;
-use super::task::{Ending, EndingReason, Lease, Stage};
+use super::input::{AttemptKey, ConnectionId};
+use super::task::{Ending, EndingReason, Lease, Listed, Stage};
 use super::worker::{Link, Phase, Process, Worker};
 use crate::rules::backoff::Failures;
 use crate::rules::demand::Demand;
@@ -58,8 +58,14 @@ impl Coordinator {
                 failures: Failures::default(),
             });
             let id = record.id.clone();
+            let local = process.is_some();
             let worker = Worker::new(record, self.now.monotonic, process);
             self.workers.insert(id.clone(), worker);
+            // Found if it runs, and else started: it has to take up what it left before its leases
+            // run out.
+            if local && self.config.pool.max > 0 {
+                self.process_start(&id);
+            }
             self.arm_worker(&id);
         }
         let mut tasks = restored.tasks;
@@ -117,7 +123,8 @@ impl Coordinator {
             room,
             check_at: check_in.map(|it| now + it),
             ending,
-            blocked: false,
+            block: None,
+            listed: Listed::Running,
         });
         self.running += 1;
         self.queue.share_mut().starts(&task.submitter);
@@ -165,13 +172,26 @@ impl Coordinator {
         }
     }
 
-    fn send_away_unless_held(&mut self, connection: ConnectionId, id: &WorkerId, it: &TaskBrief) {
+    pub(super) fn send_away_unless_held(
+        &mut self,
+        connection: ConnectionId,
+        id: &WorkerId,
+        it: &TaskBrief,
+    ) {
         let Some(fence) = it.fence else {
             return;
         };
         let number = self.numbers.get(&it.task_id);
         let held = number.and_then(|number| self.tasks[number].fence_of(id));
         if held == Some(fence) {
+            return;
+        }
+        let key = AttemptKey {
+            task_id: it.task_id.clone(),
+            fence,
+        };
+        // It was told to, and takes its time.
+        if (self.workers.get(id)).is_some_and(|worker| worker.leaving.contains_key(&key)) {
             return;
         }
         self.counters.stale += 1;
@@ -191,20 +211,30 @@ impl Coordinator {
         let Some(task) = self.tasks.get_mut(&number) else {
             return;
         };
-        let task_id = task.record.id.clone();
         let ending = task.lease().is_some_and(|lease| lease.ending.is_some());
+        if let Some(lease) = task.lease_mut() {
+            lease.listed = Listed::Running;
+        }
         if let Some(attempt) = task.attempt_mut() {
             attempt.exec_id = brief.map(|brief| brief.exec_id).or(attempt.exec_id);
+            self.output.changed.insert(number);
+        }
+        self.ask_for_output(connection, number);
+        if ending {
+            self.send_terminate(number);
+        }
+    }
+
+    /// Has a worker asked for what the log of an attempt lacks. Its end comes behind that.
+    pub(super) fn ask_for_output(&mut self, connection: ConnectionId, number: TaskNumber) {
+        let record = &self.tasks[&number].record;
+        if let Some(attempt) = record.attempts.last() {
             let order = RelayOrder::Resume {
-                task_id,
+                task_id: record.id.clone(),
                 fence: attempt.fence,
                 attempt: attempt.number,
             };
             self.output.effects.push(Effect::Relay(connection, order));
-            self.output.changed.insert(number);
-        }
-        if ending {
-            self.send_terminate(number);
         }
     }
 

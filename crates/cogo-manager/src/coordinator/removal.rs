@@ -34,8 +34,12 @@ impl Coordinator {
         self.rerank(id);
     }
 
-    /// Takes a worker's tasks back and queues them anew; restarts it if it is local.
+    /// Does what may help against the blocks that a worker has told of. Of one that has told of
+    /// none, takes the tasks back and queues them anew; restarts it if it is local.
     pub(super) fn recover_worker(&mut self, id: &WorkerId) {
+        if self.recover_blocked(id) {
+            return;
+        }
         self.take_back_all(id);
         self.process_restart(id);
         self.arm_worker(id);

@@ -45,6 +45,10 @@ impl Coordinator {
             ClientRequest::WorkerRecover(worker_id) => {
                 self.with_worker(&worker_id, Self::recover_worker)
             }
+            ClientRequest::DetectBlock(worker_id) => match self.examine(reply, &worker_id) {
+                Ok(()) => return,
+                Err(error) => Err(error),
+            },
             ClientRequest::Health => Ok(Answer::Health(self.health())),
             ClientRequest::Drain => {
                 self.draining = true;
@@ -79,7 +83,11 @@ impl Coordinator {
 
     fn show_task(&self, task_id: &TaskId) -> Result<Answer, RequestError> {
         let number = self.number(task_id)?;
-        let mut status = task_status(&self.tasks[&number].record);
+        let task = &self.tasks[&number];
+        let mut status = task_status(&task.record);
+        status.block = task
+            .lease()
+            .and_then(|lease| lease.block.as_deref().cloned());
         if let Stage::Waiting { .. } = self.tasks[&number].stage {
             let order = self.queue.order(self.now.monotonic, POSITION_MAX);
             status.queue_position = order.iter().position(|it| *it == number);

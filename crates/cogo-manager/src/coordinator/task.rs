@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cogo_protocol::block::BlockInfo;
 use cogo_protocol::task::{Fence, TaskState, TaskStatus};
 use cogo_protocol::worker::WorkerId;
 use cogo_store::{AttemptRecord, TaskRecord};
@@ -57,8 +58,18 @@ pub(super) struct Lease {
     pub(super) check_at: Option<Duration>,
     /// Whether it is being ended.
     pub(super) ending: Option<Ending>,
-    /// Whether its worker saw it hang.
-    pub(super) blocked: bool,
+    /// Why it hangs, if it hangs now.
+    pub(super) block: Option<Box<BlockInfo>>,
+    /// How its worker listed it when it was last compared with that.
+    pub(super) listed: Listed,
+}
+
+/// How a worker lists an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Listed {
+    Running,
+    Ended,
+    Not,
 }
 
 /// An attempt is being ended.
@@ -79,6 +90,8 @@ pub(super) enum EndingReason {
     Cancel,
     /// It ran past its time and its worker did not notice.
     Deadline,
+    /// It hangs, and something else is to be tried.
+    Recovery,
 }
 
 impl Task {
@@ -134,7 +147,7 @@ impl Task {
         Circumstances {
             cancel_requested: self.record.cancel_requested,
             deadline_passed: why == Some(EndingReason::Deadline),
-            blocked: lease.is_some_and(|lease| lease.blocked),
+            blocked: lease.is_some_and(|lease| lease.block.is_some()),
         }
     }
 
@@ -163,7 +176,9 @@ pub fn task_status(record: &TaskRecord) -> TaskStatus {
         verdict: record.verdict.clone(),
         usage: record.usage,
         error: record.error.clone(),
+        block: None,
         attempts: record.attempts.iter().map(attempt_status).collect(),
+        recoveries: record.recoveries.clone(),
         created_at: record.created_at_ms,
         started_at: record.started_at_ms,
         ended_at: record.ended_at_ms,
@@ -180,5 +195,6 @@ fn attempt_status(attempt: &AttemptRecord) -> cogo_protocol::task::AttemptStatus
         started_at: attempt.started_at_ms,
         ended_at: attempt.ended_at_ms,
         result: attempt.result.clone(),
+        output_missing: attempt.output_missing.clone(),
     }
 }

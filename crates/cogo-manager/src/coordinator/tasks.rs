@@ -11,6 +11,7 @@ use cogo_store::{Change, TaskRecord};
 use super::Coordinator;
 use super::effect::{Answer, RequestError};
 use super::input::{Known, ReplyId};
+use super::ladder::patience;
 use super::task::{EndingReason, Stage, Task, task_status};
 use super::timers::Subject;
 use crate::rules::demand::Demand;
@@ -128,6 +129,7 @@ impl Coordinator {
             state: TaskState::Queued,
             cancel_requested: false,
             attempts: Vec::new(),
+            recoveries: Vec::new(),
             exit_code: None,
             verdict: None,
             usage: None,
@@ -178,10 +180,17 @@ impl Coordinator {
             self.opened.insert(Arc::clone(&place.demand));
         }
         self.queue.enter(&place);
-        let timeout = task.record.request.queue_timeout;
+        let timeout = (task
+            .record
+            .request
+            .queue_timeout
+            .map(Duration::from_millis)
+            .into_iter())
+        .chain(patience(&task.record, self.now.unix_ms))
+        .min();
         task.stage = Stage::Waiting {
             place,
-            fails_at: timeout.map(|ms| now + Duration::from_millis(ms)),
+            fails_at: timeout.map(|timeout| now + timeout),
         };
         self.arm_task(number);
     }

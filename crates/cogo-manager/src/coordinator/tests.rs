@@ -1,14 +1,15 @@
 //! One decision at a time; the simulation in `tests/it` looks at all of them together.
 
 mod fixture;
+mod recovery;
 
 use std::time::Duration;
 
-use cogo_protocol::message::error_code;
+use cogo_protocol::message::{TaskBrief, error_code};
 use cogo_protocol::task::{Fence, TaskState};
 use cogo_store::Change;
 
-use self::fixture::{Fixture, seconds};
+use self::fixture::{Fixture, brief, seconds};
 use super::*;
 
 #[test]
@@ -367,6 +368,21 @@ fn a_restart_gives_leases_a_full_term() {
 }
 
 #[test]
+fn a_restart_looks_after_local_workers_at_once() {
+    let mut it = Fixture::with(|config| config.pool.max = 1);
+    it.connect("local-1", 1);
+    it.submit("t");
+    it.started("local-1", "t", 1);
+    let before = it.starts;
+    it.restart();
+    assert_eq!(it.starts, before + 1, "it is found, or started");
+    it.connect_with("local-1", 1, &[("t", 1)]);
+    it.complete("local-1", "t", 1, 0);
+    assert_eq!(it.stored("t").state, TaskState::Succeeded);
+    assert_eq!(it.stored("t").attempts.len(), 1);
+}
+
+#[test]
 fn local_workers_are_kept_alive_but_not_for_ever() {
     let mut it = Fixture::with(|config| config.pool.max = 2);
     assert_eq!(it.starts, 1);
@@ -391,4 +407,78 @@ fn the_pool_grows_with_the_queue() {
     }
     it.pass(Duration::from_millis(1500));
     assert_eq!(it.starts, 3);
+}
+
+#[test]
+fn a_late_attempt_takes_room_until_its_worker_lists_it_no_more() {
+    let mut it = Fixture::new();
+    it.connect("w", 1);
+    it.submit("t");
+    it.started("w", "t", 1);
+    it.disconnect("w");
+    it.pass(seconds(10));
+    it.connect_with("w", 1, &[("t", 1)]);
+    it.pass(seconds(1));
+    assert_eq!(it.terminated(), [("w", "t", 1)]);
+    it.heartbeat_with("w", vec![brief("t", 1)]);
+    assert_eq!(it.executed().len(), 1, "it still runs");
+    let ended = TaskBrief {
+        running: false,
+        ..brief("t", 1)
+    };
+    it.heartbeat_with("w", vec![ended]);
+    assert_eq!(it.executed().last(), Some(&("w", "t", 2)));
+    assert_eq!(it.acknowledged(), [("w", "t", 1)]);
+}
+
+#[test]
+fn a_late_attempt_that_does_not_end_is_killed() {
+    let mut it = Fixture::new();
+    it.connect_with("w", 1, &[("t", 1)]);
+    assert_eq!(it.terminated().len(), 1);
+    for _ in 0..15 {
+        it.pass(seconds(1));
+        it.heartbeat_with("w", vec![brief("t", 1)]);
+    }
+    assert_eq!(it.terminated().len(), 2);
+}
+
+#[test]
+fn a_late_attempt_that_was_overlooked_is_ended() {
+    let mut it = Fixture::new();
+    it.connect("w", 1);
+    it.pass(seconds(1));
+    it.heartbeat_with("w", vec![brief("t", 1)]);
+    assert_eq!(it.terminated(), [("w", "t", 1)]);
+}
+
+#[test]
+fn an_attempt_that_its_worker_lists_no_more_is_lost() {
+    let mut it = Fixture::new();
+    it.connect("w", 1);
+    it.submit("t");
+    it.started("w", "t", 1);
+    for state in [TaskState::Running, TaskState::Queued] {
+        it.pass(seconds(1));
+        it.heartbeat_with("w", Vec::new());
+        assert_eq!(it.stored("t").state, state);
+    }
+}
+
+#[test]
+fn an_end_that_was_not_told_is_asked_for() {
+    let mut it = Fixture::new();
+    it.connect("w", 1);
+    it.submit("t");
+    it.started("w", "t", 1);
+    let ended = TaskBrief {
+        running: false,
+        ..brief("t", 1)
+    };
+    it.pass(seconds(1));
+    it.heartbeat_with("w", vec![ended.clone()]);
+    assert!(it.asked.is_empty(), "it may be on its way");
+    it.pass(seconds(1));
+    it.heartbeat_with("w", vec![ended]);
+    assert_eq!(it.asked, ["t"]);
 }

@@ -2,7 +2,6 @@
 
 use cogo_protocol::task::TaskState;
 use cogo_protocol::worker::WorkerId;
-use cogo_store::AttemptEnd;
 
 use super::Coordinator;
 use super::task::{EndingReason, Stage};
@@ -31,8 +30,10 @@ impl Coordinator {
         task.timer = None;
         match &task.stage {
             Stage::Waiting { .. } => {
-                let waited = task.record.request.queue_timeout.unwrap_or_default();
-                let error = format!("waited {waited} ms for a worker");
+                let error = match task.record.request.queue_timeout {
+                    Some(waited) => format!("waited {waited} ms for a worker"),
+                    None => "no other worker came in the time for recovery".to_owned(),
+                };
                 let ending = Ending {
                     error: Some(error),
                     ..Ending::default()
@@ -45,14 +46,14 @@ impl Coordinator {
                     "worker `{}` was told to end it and did not say that it has ended",
                     lease.worker_id
                 );
-                self.take_away(number, AttemptEnd::Lost, why);
+                self.take_from_hung(number, why);
             }
             Stage::Held(_) if task.is_running() => {
                 self.begin_ending(number, EndingReason::Deadline, None);
             }
             Stage::Held(lease) => {
                 let why = format!("worker `{}` never said that it started it", lease.worker_id);
-                self.take_away(number, AttemptEnd::Lost, why);
+                self.take_from_hung(number, why);
             }
         }
     }

@@ -31,7 +31,9 @@ pub(super) struct Worker {
     /// Tasks whose lease it holds, with what is set aside for them.
     pub(super) held: BTreeMap<TaskNumber, Room>,
     /// Attempts whose lease was taken from it and whose end it has not told. They still take room.
-    pub(super) leaving: BTreeMap<AttemptKey, Room>,
+    pub(super) leaving: BTreeMap<AttemptKey, Leaving>,
+    /// When what it lists was last compared with all that is stored about it.
+    pub(super) reconciled_at: Duration,
     /// Until when it gets nothing, because it said it is full.
     pub(super) paused_until: Option<Duration>,
     /// Whether it said that it takes no more.
@@ -48,6 +50,15 @@ pub(super) struct Worker {
     pub(super) rank: Option<(Arc<Class>, Rank)>,
     /// When its timer fires.
     pub(super) timer: Option<Duration>,
+}
+
+/// An attempt whose lease was taken away and that may still run.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Leaving {
+    /// What it takes.
+    pub(super) room: Room,
+    /// When its worker is told to kill it, if it still runs then.
+    pub(super) kill_at: Duration,
 }
 
 /// How a worker can be reached.
@@ -89,7 +100,7 @@ pub(super) enum Phase {
     },
     /// It runs.
     Up,
-    /// It was started by an earlier manager, and may still be there.
+    /// It was started by an earlier manager and may still be there. This one starts none.
     Inherited,
     /// It ended and is started again.
     Restarting {
@@ -117,6 +128,7 @@ impl Worker {
             health: Health::default(),
             held: BTreeMap::new(),
             leaving: BTreeMap::new(),
+            reconciled_at: now,
             paused_until: None,
             refuses: false,
             removal: None,
@@ -167,8 +179,9 @@ impl Worker {
 
     /// What it has to give now.
     pub(super) fn offer(&self) -> Offer<'_> {
-        let taken = (self.held.values().chain(self.leaving.values()))
-            .fold(Room::default(), |sum, room| sum.plus(*room));
+        let leaving = self.leaving.values().map(|leaving| &leaving.room);
+        let taken =
+            (self.held.values().chain(leaving)).fold(Room::default(), |sum, room| sum.plus(*room));
         let used = u32::try_from(self.used()).unwrap_or(u32::MAX);
         let whole = self.whole_offer();
         Offer {

@@ -102,6 +102,7 @@ impl Coordinator {
         worker.refuses = false;
         worker.paused_until = None;
         worker.leaving.clear();
+        worker.reconciled_at = self.now.monotonic;
         if let Some(process) = &mut worker.process
             && let Phase::Starting { .. } = process.phase
         {

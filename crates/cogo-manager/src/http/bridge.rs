@@ -7,6 +7,7 @@
 mod connection;
 mod health;
 mod outgoing;
+mod task_list;
 
 use std::sync::Arc;
 

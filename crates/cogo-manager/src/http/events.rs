@@ -13,6 +13,9 @@ use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::http::{HeaderMap, Method, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
+use cogo_protocol::manager_event::ManagerEvent;
+use cogo_protocol::message::SUBPROTOCOL_JSON;
+use cogo_protocol::task::TaskState;
 use cogo_store::{EventRecord, Store, StoreError};
 use futures_util::stream;
 use schemars::JsonSchema;
@@ -33,6 +36,54 @@ const PAGE_LEN: usize = 500;
 struct EventsQuery {
     /// Events after this number. Default: `Last-Event-ID`, else only what happens from now on.
     after: Option<u64>,
+    /// Whose names the events have. Default: the manager's.
+    #[serde(default)]
+    form: EventForm,
+}
+
+/// Whose names events have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum EventForm {
+    /// The manager's own.
+    #[default]
+    Manager,
+    /// Those that agents know: `sandbox_output`, `sandbox_block_detected` and `task_failed`. What
+    /// has no name there is left out.
+    Agent,
+}
+
+impl EventForm {
+    /// The event as its listener wants it; `None` if it is none for this listener.
+    fn text(self, event: &EventRecord) -> Option<String> {
+        match self {
+            Self::Manager => Some(event.json.clone()),
+            Self::Agent => agent_message(&event.json),
+        }
+    }
+}
+
+/// An event as a message between agents.
+fn agent_message(json: &str) -> Option<String> {
+    let name = match serde_json::from_str(json).ok()? {
+        ManagerEvent::TaskOutput(_) => "sandbox_output",
+        ManagerEvent::BlockDetected { .. } => "sandbox_block_detected",
+        ManagerEvent::TaskComplete { state, .. } if state != TaskState::Succeeded => "task_failed",
+        ManagerEvent::TaskComplete { .. }
+        | ManagerEvent::TaskQueued { .. }
+        | ManagerEvent::TaskStarted { .. }
+        | ManagerEvent::TaskProgress { .. }
+        | ManagerEvent::TaskRequeued { .. }
+        | ManagerEvent::WorkerCreated { .. }
+        | ManagerEvent::WorkerConnected { .. }
+        | ManagerEvent::WorkerDisconnected { .. }
+        | ManagerEvent::WorkerLost { .. }
+        | ManagerEvent::WorkerFailed { .. }
+        | ManagerEvent::WorkerRemoved { .. } => return None,
+    };
+    let mut message: serde_json::Value = serde_json::from_str(json).ok()?;
+    message["type"] = name.into();
+    Some(message.to_string())
 }
 
 pub(super) fn add(routes: Routes) -> Routes {
@@ -60,20 +111,22 @@ async fn events(
 ) -> Result<Response, Problem> {
     let after = query.after.or_else(|| last_event_id(&headers));
     let feed = Feed::open(&api, after).await?;
+    let form = query.form;
     if headers.contains_key(header::UPGRADE) {
-        let upgrade = bridge::upgrade(upgrade)?;
-        return Ok(upgrade.on_upgrade(move |socket| over_web_socket(api, feed, socket)));
+        // Who offers subprotocols, as for a token, expects one of them to be chosen.
+        let upgrade = bridge::upgrade(upgrade)?.protocols([SUBPROTOCOL_JSON]);
+        return Ok(upgrade.on_upgrade(move |socket| over_web_socket(api, feed, form, socket)));
     }
     let stop = api.stop.clone();
     let events = stream::unfold(feed, move |mut feed| {
         let stop = stop.clone();
         async move {
-            let event = tokio::select! {
+            let (event, text) = tokio::select! {
                 biased;
                 () = stop.cancelled() => None,
-                event = feed.next() => event,
+                event = feed.next_in(form) => event,
             }?;
-            let told = Event::default().data(&event.json);
+            let told = Event::default().data(text);
             let told = match event.number {
                 0 => told,
                 number => told.id(number.to_string()),
@@ -91,7 +144,7 @@ pub(super) fn last_event_id(headers: &HeaderMap) -> Option<u64> {
     headers.get("last-event-id")?.to_str().ok()?.parse().ok()
 }
 
-async fn over_web_socket(api: Arc<Api>, mut feed: Feed, mut socket: WebSocket) {
+async fn over_web_socket(api: Arc<Api>, mut feed: Feed, form: EventForm, mut socket: WebSocket) {
     let mut pings = tokio::time::interval(api.config.silence_max / 3);
     let mut heard_at = tokio::time::Instant::now();
     loop {
@@ -111,8 +164,8 @@ async fn over_web_socket(api: Arc<Api>, mut feed: Feed, mut socket: WebSocket) {
                 }
                 socket.send(Message::Ping(axum::body::Bytes::new())).await
             }
-            event = feed.next() => match event {
-                Some(event) => socket.send(Message::Text(event.json.as_str().into())).await,
+            event = feed.next_in(form) => match event {
+                Some((_, text)) => socket.send(Message::Text(text.into())).await,
                 None => return,
             },
         };
@@ -152,6 +205,16 @@ impl Feed {
             stored: VecDeque::new(),
             behind: after.is_some(),
         })
+    }
+
+    /// The next event for a listener of that form, with its text; `None` as in [`Self::next`].
+    async fn next_in(&mut self, form: EventForm) -> Option<(Arc<EventRecord>, String)> {
+        loop {
+            let event = self.next().await?;
+            if let Some(text) = form.text(&event) {
+                return Some((event, text));
+            }
+        }
     }
 
     /// The next event; `None` when the manager stops or the store fails. Cancelling it loses

@@ -59,9 +59,9 @@ impl Problem {
         self
     }
 
-    /// The request itself is wrong.
+    /// The request can be read, and asks for something impossible.
     pub(crate) fn invalid(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "invalid_request", detail)
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_request", detail)
     }
 
     pub(crate) fn no_such_task(id: &TaskId) -> Self {

@@ -1,5 +1,6 @@
 //! Routes together with their description, so that the `OpenAPI` document cannot drift from them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Router;
@@ -9,9 +10,12 @@ use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 use axum::routing::{MethodFilter, on};
+use cogo_protocol::task::TaskId;
+use cogo_protocol::worker::WorkerId;
 use cogo_store::Scope;
 use schemars::generate::SchemaSettings;
-use schemars::{JsonSchema, SchemaGenerator};
+use schemars::transform::RecursiveTransform;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use super::Api;
@@ -51,8 +55,14 @@ pub(super) struct Operation {
     path: &'static str,
     summary: &'static str,
     access: Access,
+    /// How it may refuse.
+    problems: BTreeSet<u16>,
     describe: Vec<Describe>,
 }
+
+/// Any door may refuse like this: no token, the wrong one, a foreign host or page, too often, a
+/// failure of ours, the end.
+const PROBLEMS_OF_ALL: [u16; 6] = [401, 403, 421, 429, 500, 503];
 
 impl Operation {
     pub(super) fn new(
@@ -61,17 +71,37 @@ impl Operation {
         access: Access,
         summary: &'static str,
     ) -> Self {
+        let mut problems = BTreeSet::from(PROBLEMS_OF_ALL);
+        if path.contains('{') {
+            problems.extend([400, 404, 409]);
+        }
         Self {
             method,
             path,
             summary,
             access,
+            problems,
             describe: Vec::new(),
         }
     }
 
+    /// It is named by the protocol and refuses everything so far.
+    pub(super) fn not_built(self) -> Self {
+        self.problem(StatusCode::NOT_IMPLEMENTED)
+            .describe(|operation, _| {
+                operation.insert("x-not-built".to_owned(), Value::Bool(true));
+            })
+    }
+
+    /// It may refuse like this too.
+    pub(super) fn problem(mut self, status: StatusCode) -> Self {
+        self.problems.insert(status.as_u16());
+        self
+    }
+
     /// The body that it takes, in JSON.
-    pub(super) fn body<T: JsonSchema>(self) -> Self {
+    pub(super) fn body<T: JsonSchema>(mut self) -> Self {
+        self.problems.extend([400, 404, 409, 413, 415, 422]);
         self.describe(|operation, schemas| {
             let schema = schemas.subschema_for::<T>();
             operation.insert(
@@ -82,9 +112,14 @@ impl Operation {
     }
 
     /// The body that it takes, as bytes.
-    pub(super) fn bytes(self) -> Self {
-        self.describe(|operation, _| {
-            let content = json!({"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}});
+    pub(super) fn bytes(mut self, media: &'static [&'static str]) -> Self {
+        self.problems.extend([400, 413]);
+        self.describe(move |operation, _| {
+            let binary = json!({"schema": {"type": "string", "format": "binary"}});
+            let forms = media
+                .iter()
+                .map(|media| ((*media).to_owned(), binary.clone()));
+            let content: Map<String, Value> = forms.collect();
             operation.insert(
                 "requestBody".to_owned(),
                 json!({"required": true, "content": content}),
@@ -93,7 +128,8 @@ impl Operation {
     }
 
     /// What may stand behind the question mark.
-    pub(super) fn query<T: JsonSchema>(self) -> Self {
+    pub(super) fn query<T: JsonSchema>(mut self) -> Self {
+        self.problems.insert(400);
         self.describe(|operation, schemas| {
             let schema = schemas.root_schema_for::<T>().to_value();
             let required: Vec<&str> = schema["required"]
@@ -140,6 +176,16 @@ impl Operation {
         })
     }
 
+    /// It answers with server-sent events too, each of which holds this in JSON.
+    pub(super) fn answer_events<T: JsonSchema>(self) -> Self {
+        self.describe(|operation, schemas| {
+            let schema = schemas.subschema_for::<T>();
+            let content =
+                json!({"text/event-stream": {"schema": {"type": "string"}, "x-event": schema}});
+            insert_answer(operation, StatusCode::OK, json!({"content": content}));
+        })
+    }
+
     /// It answers without a body.
     pub(super) fn answer_empty(self, status: StatusCode, what: &'static str) -> Self {
         self.describe(move |operation, _| {
@@ -149,7 +195,9 @@ impl Operation {
 
     /// It becomes a WebSocket.
     pub(super) fn web_socket(self, what: &'static str) -> Self {
-        self.answer_empty(StatusCode::SWITCHING_PROTOCOLS, what)
+        self.problem(StatusCode::BAD_REQUEST)
+            .problem(StatusCode::UPGRADE_REQUIRED)
+            .answer_empty(StatusCode::SWITCHING_PROTOCOLS, what)
             .describe(|operation, _| {
                 operation.insert("x-websocket".to_owned(), Value::Bool(true));
             })
@@ -171,7 +219,7 @@ impl Operation {
             push_parameter(
                 &mut operation,
                 json!({"name": name, "in": "path", "required": true,
-                       "schema": {"type": "string", "minLength": 1}}),
+                       "schema": path_schema(self.path, name, schemas)}),
             );
         }
         for describe in &self.describe {
@@ -179,10 +227,14 @@ impl Operation {
         }
         let problem = schemas.subschema_for::<ProblemBody<'static>>();
         let answers = operation.entry("responses").or_insert_with(|| json!({}));
-        answers["default"] = json!({
-            "description": "why not",
-            "content": {"application/problem+json": {"schema": problem}},
-        });
+        for status in &self.problems {
+            let reason = StatusCode::from_u16(*status).ok();
+            let reason = reason.and_then(|status| status.canonical_reason());
+            answers[status.to_string()] = json!({
+                "description": reason.unwrap_or("refused"),
+                "content": {"application/problem+json": {"schema": problem}},
+            });
+        }
         operation.insert("x-scopes".to_owned(), json!(self.access));
         Value::Object(operation)
     }
@@ -210,7 +262,27 @@ fn push_parameter(operation: &mut Map<String, Value>, parameter: Value) {
 
 fn insert_answer(operation: &mut Map<String, Value>, status: StatusCode, answer: Value) {
     let answers = operation.entry("responses").or_insert_with(|| json!({}));
-    answers[status.as_str()] = answer;
+    let answers = &mut answers[status.as_str()];
+    if answers["content"].is_object() {
+        // The same status in another form.
+        let content = answer["content"].as_object().cloned().unwrap_or_default();
+        for (media, form) in content {
+            answers["content"][media] = form;
+        }
+    } else {
+        *answers = answer;
+    }
+}
+
+/// What may stand in a path: most are names of tasks or workers.
+fn path_schema(path: &str, name: &str, schemas: &mut SchemaGenerator) -> Value {
+    if path.starts_with("/tasks/") {
+        schemas.subschema_for::<TaskId>().to_value()
+    } else if path.starts_with("/workers/") || name == "workerId" {
+        schemas.subschema_for::<WorkerId>().to_value()
+    } else {
+        json!({"type": "string", "minLength": 1})
+    }
 }
 
 fn path_parameters(path: &str) -> impl Iterator<Item = &str> {
@@ -225,6 +297,8 @@ impl Routes {
         let settings = SchemaSettings::draft2020_12().with(|settings| {
             settings.definitions_path = "/components/schemas".into();
             settings.meta_schema = None;
+            let bounds = Box::new(RecursiveTransform(say_bounds));
+            settings.transforms.push(bounds);
         });
         Self {
             router: Router::new(),
@@ -276,6 +350,21 @@ impl Routes {
             },
         });
         (self.router, document)
+    }
+}
+
+/// What an integer's format says of its greatest value, said so that checkers see it.
+fn say_bounds(schema: &mut Schema) {
+    let max = match schema.get("format").and_then(Value::as_str) {
+        Some("uint8") => u8::MAX.into(),
+        Some("uint16") => u16::MAX.into(),
+        Some("uint32") => u32::MAX.into(),
+        Some("uint64") => u64::MAX,
+        Some("uint") => usize::MAX as u64,
+        Some(_) | None => return,
+    };
+    if schema.get("maximum").is_none() {
+        schema.insert("maximum".to_owned(), max.into());
     }
 }
 

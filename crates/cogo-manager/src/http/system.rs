@@ -87,7 +87,8 @@ pub(super) fn add(routes: Routes) -> Routes {
                 "/analyze/repository",
                 ADMIN,
                 "Analyze a repository (not built yet)",
-            ),
+            )
+            .not_built(),
             not_built_yet,
         )
         .add(
@@ -96,7 +97,8 @@ pub(super) fn add(routes: Routes) -> Routes {
                 "/analysis/{id}/status",
                 READ,
                 "How far an analysis is (not built yet)",
-            ),
+            )
+            .not_built(),
             not_built_yet,
         )
         .add(
@@ -105,7 +107,8 @@ pub(super) fn add(routes: Routes) -> Routes {
                 "/analysis/{id}/results",
                 READ,
                 "What an analysis found (not built yet)",
-            ),
+            )
+            .not_built(),
             not_built_yet,
         )
         .add(
@@ -114,16 +117,8 @@ pub(super) fn add(routes: Routes) -> Routes {
                 "/fix-compilation",
                 ADMIN,
                 "Repair a build (not built yet)",
-            ),
-            not_built_yet,
-        )
-        .add(
-            Operation::new(
-                Method::POST,
-                "/workers/{id}/detect-block",
-                ADMIN,
-                "Look for a hang now (not built yet)",
-            ),
+            )
+            .not_built(),
             not_built_yet,
         )
 }

@@ -22,6 +22,10 @@ use crate::tokens::Caller;
 const PAGE_LEN: usize = 100;
 const PAGE_LEN_MAX: usize = 1000;
 
+/// What `state` of a list may be.
+const STATES_PATTERN: &str =
+    "^((queued|leased|running|succeeded|failed|timed_out|blocked|cancelled|lost)(,|$))*$";
+
 /// A page of tasks, the newest first.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -37,6 +41,7 @@ pub struct TaskPage {
 #[derive(Debug, Deserialize, JsonSchema)]
 struct ListQuery {
     /// States, separated by commas, such as `queued,running`. Default: all.
+    #[schemars(extend("pattern" = STATES_PATTERN))]
     state: Option<String>,
     /// Only tasks before this place in the order of submission: `nextBefore` of the last page.
     before: Option<u64>,

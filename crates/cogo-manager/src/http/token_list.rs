@@ -20,15 +20,31 @@ use crate::tokens::Token;
 /// Bytes of a token's name at most.
 const NAME_MAX: usize = 64;
 
+/// The names of [`Scope`]s, for the description.
+#[derive(JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(rename = "Scope")]
+#[expect(dead_code, reason = "only its schema is of use")]
+enum ScopeName {
+    /// Submit, feed and cancel tasks.
+    Submit,
+    /// See everything.
+    Read,
+    /// Change workers and tokens too.
+    Admin,
+    /// Join as a worker.
+    WorkerJoin,
+}
+
 /// A token to make.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CreateToken {
     /// What people call it; its tasks are known as this submitter's.
-    #[schemars(length(min = 1, max = 64))]
+    #[schemars(length(min = 1, max = 64), extend("not" = {"const": "local"}))]
     pub name: String,
     /// What its holder may do: `submit`, `read`, `admin`, `worker-join`.
-    #[schemars(with = "Vec<String>")]
+    #[schemars(with = "Vec<ScopeName>", length(min = 1))]
     pub scopes: Vec<Scope>,
     /// Milliseconds from now after which it is refused. Default: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -42,7 +58,7 @@ pub struct TokenInfo {
     /// What people call it.
     pub name: String,
     /// What its holder may do.
-    #[schemars(with = "Vec<String>")]
+    #[schemars(with = "Vec<ScopeName>")]
     pub scopes: Vec<Scope>,
     /// Unix time in milliseconds at which it was made.
     pub created_at: u64,

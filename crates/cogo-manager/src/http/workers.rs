@@ -1,13 +1,14 @@
 //! Workers: those that are known, new local ones, and the way out.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{State, WebSocketUpgrade};
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
-use cogo_protocol::message::SUBPROTOCOL_BINARY;
+use axum::{Extension, Json};
+use cogo_protocol::message::{BlockReport, SUBPROTOCOL_BINARY};
 use cogo_protocol::worker::{CreateWorker, WorkerId, WorkerInfo};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,9 +17,11 @@ use super::Api;
 use super::extract::{Body, Path, Query};
 use super::problem::Problem;
 use super::routes::{ADMIN, Operation, READ, Routes, WORKER_JOIN};
+use super::tasks::visible;
 use crate::coordinator::{Answer, ClientRequest};
 use crate::session;
 use crate::tasks::unexpected;
+use crate::tokens::Caller;
 
 /// All workers.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -86,23 +89,38 @@ pub(super) fn add(routes: Routes) -> Routes {
                 Method::POST,
                 "/recover/{workerId}",
                 ADMIN,
-                "Take a worker's tasks back and queue them anew; restart it if it is local",
+                "Recover what hangs on a worker by its cause. If it has told of no block, take all its \
+                 tasks back and queue them anew, and restart it if it is local",
             )
             .answer_empty(StatusCode::ACCEPTED, "it is under way"),
             recover,
         )
         .add(
             Operation::new(
-                Method::GET,
-                "/workers/connect",
-                WORKER_JOIN,
-                "The door for workers",
+                Method::POST,
+                "/workers/{id}/detect-block",
+                READ,
+                "Look closely at what a worker runs: which tasks hang, and what their threads do",
             )
-            .web_socket(
-                "speaks the worker's protocol in `cogo.v1.bin`; the worker says `welcome` first",
-            ),
-            connect,
+            .answer::<BlockReport>(StatusCode::OK, "what was found"),
+            detect_block,
         )
+}
+
+/// The door that workers come in by.
+pub(super) fn add_door(routes: Routes) -> Routes {
+    routes.add(
+        Operation::new(
+            Method::GET,
+            "/workers/connect",
+            WORKER_JOIN,
+            "The door for workers",
+        )
+        .web_socket(
+            "speaks the worker's protocol in `cogo.v1.bin`; the worker says `welcome` first",
+        ),
+        connect,
+    )
 }
 
 async fn create_worker(
@@ -174,6 +192,39 @@ async fn recover(
 ) -> Result<StatusCode, Problem> {
     order(&api, ClientRequest::WorkerRecover(worker_id)).await?;
     Ok(StatusCode::ACCEPTED)
+}
+
+/// Two looks are a proof, and the worker takes up to three.
+const EXAMINATION_MAX: Duration = Duration::from_secs(15);
+
+/// What was found of the tasks that the caller may see.
+async fn detect_block(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    Path(worker_id): Path<WorkerId>,
+) -> Result<Json<BlockReport>, Problem> {
+    let asked = api.handle.ask(ClientRequest::DetectBlock(worker_id));
+    let Ok(answer) = tokio::time::timeout(EXAMINATION_MAX, asked).await else {
+        return Err(Problem::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "worker_silent",
+            format!("the worker did not answer within {EXAMINATION_MAX:?}"),
+        )
+        .hint("POST recover/{workerId} takes its tasks back"));
+    };
+    let mut report = match answer? {
+        Answer::BlockReport(report) => *report,
+        Answer::Refused(error) => return Err(error.into()),
+        answer => unexpected(&answer),
+    };
+    let mut seen = Vec::with_capacity(report.tasks.len());
+    for task in report.tasks {
+        if visible(&api, &caller, &task.task_id).await.is_ok() {
+            seen.push(task);
+        }
+    }
+    report.tasks = seen;
+    Ok(Json(report))
 }
 
 async fn order(api: &Api, request: ClientRequest) -> Result<(), Problem> {

@@ -6,6 +6,8 @@ use cogo_protocol::exec::Isolation;
 use cogo_protocol::worker::WorkerId;
 use cogo_store::{AttemptEnd, TaskRecord};
 
+use super::recovery;
+
 /// Everything about a task that decides which worker may have it. Tasks that ask for the same wait
 /// in one line, so that a line is looked at once, however long it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,7 +24,7 @@ pub struct Demand {
     pub room: Room,
     /// Workers that lost it, and get it only when no other can take it.
     pub shunned: BTreeSet<WorkerId>,
-    /// Workers that said they cannot run it.
+    /// Workers that said they cannot run it, or do not do as they are told.
     pub excluded: BTreeSet<WorkerId>,
 }
 
@@ -84,6 +86,8 @@ impl Demand {
     pub fn of(task: &TaskRecord) -> Self {
         let requirements = &task.request.requirements;
         let limit = task.request.command.limits.memory_bytes;
+        let changes = task.recoveries.iter().map(|record| &record.change);
+        let raised = changes.clone().filter_map(|it| it.memory_bytes).max();
         let mut demand = Self {
             pinned_to: requirements.worker.clone(),
             kind: requirements.kind.clone(),
@@ -91,16 +95,21 @@ impl Demand {
             isolation: task.request.command.isolation.into(),
             room: Room {
                 cpu_millis: requirements.cpu.map_or(0, Room::cpu_millis),
-                memory: requirements.memory.or(limit).unwrap_or(0),
+                memory: requirements.memory.or(limit).max(raised).unwrap_or(0),
             },
+            excluded: changes.filter_map(|it| it.avoid_worker.clone()).collect(),
             ..Self::default()
         };
+        // Where it stood still, something of the place may have been the reason.
+        let hung = (task.recoveries.iter()).filter(|it| recovery::has_hung(&it.cause));
+        demand.shunned.extend(hung.map(|it| it.worker_id.clone()));
         for attempt in &task.attempts {
             let worker = attempt.worker_id.clone();
             match attempt.end {
                 Some(AttemptEnd::Lost | AttemptEnd::TakenBack) => demand.shunned.insert(worker),
                 Some(AttemptEnd::Unable) => demand.excluded.insert(worker),
-                Some(AttemptEnd::Answered | AttemptEnd::Refused) | None => false,
+                Some(AttemptEnd::Answered | AttemptEnd::Superseded | AttemptEnd::Refused)
+                | None => false,
             };
         }
         demand

@@ -94,6 +94,7 @@ mod tests {
             exec_id: "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap(),
             running: true,
             last_seq: 0,
+            blocked: None,
         };
         for (state, listed, expected) in [
             (TaskState::Leased, Some(brief(2)), Return::Adopt),

@@ -49,9 +49,11 @@ pub fn next(
         Some(AttemptEnd::Unable) if elsewhere => Next::Again {
             after: Duration::ZERO,
         },
-        Some(AttemptEnd::Refused | AttemptEnd::TakenBack) | None => Next::Again {
-            after: Duration::ZERO,
-        },
+        Some(AttemptEnd::Superseded | AttemptEnd::Refused | AttemptEnd::TakenBack) | None => {
+            Next::Again {
+                after: Duration::ZERO,
+            }
+        }
         Some(AttemptEnd::Lost | AttemptEnd::Unable | AttemptEnd::Answered) => Next::GiveUp,
     }
 }
@@ -85,7 +87,12 @@ pub fn complaint(code: Option<&str>, started: bool) -> Complaint {
         Some(error_code::NOT_STARTED | error_code::INVALID_REQUEST) => Complaint::Impossible,
         Some(error_code::OUTCOME_UNKNOWN | error_code::NO_SUCH_TASK) => Complaint::Unknown,
         Some(
-            error_code::BAD_MESSAGE | error_code::UNKNOWN_MESSAGE | error_code::NOT_APPLICABLE,
+            error_code::BAD_MESSAGE
+            | error_code::UNKNOWN_MESSAGE
+            | error_code::NOT_APPLICABLE
+            | error_code::INPUT_FULL
+            // The end follows.
+            | error_code::LOG_UNREADABLE,
         ) => Complaint::Remark,
         // A code of a later version: the end is not known, unless nothing was started.
         Some(_) | None if started => Complaint::Unknown,
@@ -117,6 +124,7 @@ mod tests {
                 end: Some(*end),
                 result: None,
                 log_end: None,
+                output_missing: Vec::new(),
             })
             .collect()
     }

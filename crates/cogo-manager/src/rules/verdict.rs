@@ -25,6 +25,7 @@ pub const fn final_state(outcome: &Outcome, circumstances: Circumstances) -> Opt
         | Outcome::DiskFull { .. }
         | Outcome::NotStarted { .. } => TaskState::Failed,
         Outcome::TimedOut { .. } => TaskState::TimedOut,
+        Outcome::Blocked { .. } => TaskState::Blocked,
         // A cancelled exec does not say who ended it: the client, the manager, or its worker
         // because it hung.
         Outcome::Cancelled if circumstances.cancel_requested => TaskState::Cancelled,

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::block::BlockInfo;
+use crate::block::{BlockInfo, BlockReason};
 use crate::exec::Isolation;
 use crate::id::ExecId;
 use crate::record::{Chunk, Stream};
@@ -21,7 +21,7 @@ pub enum FromWorker {
     ExecutionStarted(ExecutionStarted),
     /// A program wrote something.
     TaskOutput(TaskOutput),
-    /// Output is missing, because the log was cut to keep to its bound.
+    /// Output is missing, because the log was cut to keep to its bound or cannot be read.
     OutputCut(OutputCut),
     /// A command ended, and its end is known.
     TaskComplete(Box<TaskComplete>),
@@ -37,6 +37,8 @@ pub enum FromWorker {
     Pong(Pong),
     /// The answer to `list_tasks`.
     TaskList(TaskList),
+    /// The answer to `detect_block`.
+    BlockReport(Box<BlockReport>),
 }
 
 /// The first message on a connection.
@@ -78,6 +80,9 @@ pub struct TaskBrief {
     pub running: bool,
     /// Sequence number after the last log record.
     pub last_seq: u64,
+    /// Why it hangs, if it hangs now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked: Option<BlockReason>,
 }
 
 /// A command runs.
@@ -127,8 +132,9 @@ pub struct TaskOutput {
     pub chunk: Chunk,
 }
 
-/// Records of a task's output are gone: its log was cut to keep to its bound. What comes next on
-/// the connection is what the program wrote after them. The task itself is not affected.
+/// Records of a task's output are gone: its log was cut to keep to its bound, or cannot be read.
+/// What comes next on the connection is what the program wrote after them. The task itself is not
+/// affected.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OutputCut {
@@ -140,10 +146,13 @@ pub struct OutputCut {
     pub first_seq: u64,
     /// The record after the last missing one.
     pub end_seq: u64,
-    /// Bytes of output in the missing records.
+    /// Bytes of output in the missing records; 0 if nobody knows.
     pub bytes: u64,
     /// When it was sent.
     pub timestamp: u64,
+    /// The right that the attempt runs under, if a manager gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fence: Option<Fence>,
 }
 
 /// A command ended, and its end is known.
@@ -210,6 +219,37 @@ pub struct TaskError {
     pub fence: Option<Fence>,
 }
 
+/// What a close look at running tasks found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BlockReport {
+    /// Where they run.
+    pub worker_id: WorkerId,
+    /// The request's own number, if it had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<u64>,
+    /// The tasks that were looked at.
+    pub tasks: Vec<ExaminedTask>,
+    /// When it was sent.
+    pub timestamp: u64,
+}
+
+/// What a close look at one running task found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExaminedTask {
+    /// The task.
+    pub task_id: TaskId,
+    /// The right it runs under, if a manager gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fence: Option<Fence>,
+    /// The block, if it hangs.
+    pub block_info: Option<BlockInfo>,
+    /// What its threads do, for a reader; one line each.
+    #[serde(default)]
+    pub evidence: Vec<String>,
+}
+
 /// A command hangs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -222,6 +262,9 @@ pub struct BlockDetected {
     pub block_info: BlockInfo,
     /// When it was sent.
     pub timestamp: u64,
+    /// The right it runs under, if a manager gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fence: Option<Fence>,
 }
 
 /// A command gets on.

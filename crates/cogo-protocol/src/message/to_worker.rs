@@ -26,6 +26,8 @@ pub enum ToWorker {
     SignalTask(SignalTask),
     /// Answer with a `task_list`.
     ListTasks {},
+    /// Look closely at running tasks now, and answer with a `block_report`.
+    DetectBlock(DetectBlock),
     /// Send the task's output from a sequence number on, then live, then its end.
     Attach(Attach),
     /// A manager has taken the worker in.
@@ -37,7 +39,7 @@ pub enum ToWorker {
 }
 
 /// The `type` of every message that there is.
-const KINDS: [&str; 11] = [
+const KINDS: [&str; 12] = [
     "execute_command",
     "terminate_task",
     "send_input",
@@ -45,6 +47,7 @@ const KINDS: [&str; 11] = [
     "resize_pty",
     "signal_task",
     "list_tasks",
+    "detect_block",
     "attach",
     "joined",
     "acknowledge",
@@ -216,6 +219,18 @@ impl TaskSignal {
             }
         }
     }
+}
+
+/// Look closely at running tasks now.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DetectBlock {
+    /// The task to look at. Default: all that run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task_id: Option<TaskId>,
+    /// A number that comes back with the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<u64>,
 }
 
 /// Send a task's output from a sequence number on.

@@ -63,9 +63,16 @@ impl Facts {
     }
 
     fn outcome(&self, limits: &Limits) -> Outcome {
-        match self.stop {
+        match &self.stop {
             Some(StopCause::TimedOut { after, clock }) => {
+                let (after, clock) = (*after, *clock);
                 return Outcome::TimedOut { after, clock };
+            }
+            Some(StopCause::Blocked(block)) => {
+                return Outcome::Blocked {
+                    block: block.clone(),
+                    status: self.status,
+                };
             }
             Some(StopCause::Cancelled) => return Outcome::Cancelled,
             None => {}

@@ -4,9 +4,10 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use cogo_sandbox::control::{ControlClient, Request};
 use cogo_sandbox::spec::ExecSpec;
 use cogo_sandbox::start::{Start, StartError};
-use cogo_sandbox::verdict::{Outcome, TimeoutClock};
+use cogo_sandbox::verdict::{BlockCause, ExitStatus, Outcome, TimeoutClock};
 use cogo_sandbox::zygote::{Zygote, ZygoteOptions};
 
 use crate::fixture::{Place, ended, stop, wait_for_output};
@@ -222,6 +223,32 @@ fn a_second_stop_brings_the_kill_nearer() {
     wait_for_output(&started.exec, "ready\nheard\n");
     stop(&started.exec, Duration::ZERO);
     assert_eq!(ended(&started.exec).verdict.outcome, Outcome::Cancelled);
+}
+
+#[test]
+fn a_stop_for_a_hang_leaves_the_cause_and_the_commands_own_end_in_the_verdict() {
+    let place = Place::new();
+    let started =
+        place
+            .start(&place.script(
+                "trap 'echo heard; exit 3' TERM; echo ready; while :; do sleep 0.02; done",
+            ));
+    wait_for_output(&started.exec, "ready\n");
+    let block = BlockCause {
+        reason: "deadlock".to_owned(),
+        duration: Duration::from_millis(700),
+        evidence: vec!["no thread runs".to_owned()],
+    };
+    let request = Request::StopBlocked {
+        grace_period: HOUR,
+        block: block.clone(),
+    };
+    let control = ControlClient::connect(&started.exec).expect("a supervisor");
+    control.send(&request).expect("a supervisor that listens");
+    let ended = ended(&started.exec);
+    let status = Some(ExitStatus::Exited(3));
+    assert_eq!(ended.verdict.outcome, Outcome::Blocked { block, status });
+    assert_eq!(ended.text(), "ready\nheard");
 }
 
 #[test]

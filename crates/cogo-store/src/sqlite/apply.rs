@@ -147,6 +147,7 @@ fn without_request(task: &TaskRecord) -> TaskRecord {
         state: task.state,
         cancel_requested: task.cancel_requested,
         attempts: task.attempts.clone(),
+        recoveries: task.recoveries.clone(),
         exit_code: task.exit_code,
         verdict: task.verdict.clone(),
         usage: task.usage,

@@ -54,6 +54,18 @@ impl Reader {
         }
     }
 
+    /// The number after the last record that is there now. Reads no more than the log's tail.
+    ///
+    /// # Errors
+    ///
+    /// See [`Self::next`].
+    pub(super) fn end_of(file: Arc<LogFile>) -> Result<u64, TaskLogError> {
+        // No record has so high a number, so that all are passed over and none is returned.
+        let mut reader = Self::new(file, u64::MAX);
+        while reader.next()?.is_some() {}
+        Ok(reader.place.seq)
+    }
+
     /// The number after the last record that was read, or the one this reader began with.
     pub fn next_seq(&self) -> u64 {
         self.next_seq

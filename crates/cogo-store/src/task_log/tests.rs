@@ -117,6 +117,7 @@ fn expected_from(records: &[(u64, Vec<u8>)], from_seq: u64) -> Vec<Seen> {
 fn a_reader_follows_the_appender() {
     let fixture = Fixture::new();
     assert!(fixture.logs.reader(&task(), FENCE, 0).unwrap().is_none());
+    assert_eq!(fixture.logs.end(&task(), FENCE).unwrap(), 0);
     let mut appender = fixture.appender();
     let mut reader = fixture.reader(0);
     assert_eq!(reader.next().unwrap(), None);
@@ -139,6 +140,7 @@ fn records_that_were_cut_are_missed() {
     let mut appender = fixture.appender();
     append(&mut appender, &[(5, b"a"), (6, b"b"), (10, b"c")]).unwrap();
     assert_eq!(appender.end(), 11);
+    assert_eq!(fixture.logs.end(&task(), FENCE).unwrap(), 11);
     let missing = |from_seq| -> Vec<_> {
         let seen = fixture.read_from(from_seq);
         seen.iter()

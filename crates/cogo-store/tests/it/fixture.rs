@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 
 use cogo_protocol::exec::Isolation;
+use cogo_protocol::recovery::{Adjustment, Cause, RecoveryRecord, Strategy};
 use cogo_protocol::task::{Fence, TaskId, TaskRequest, TaskState};
 use cogo_protocol::verdict::{Outcome, Verdict};
 use cogo_protocol::worker::Capabilities;
@@ -73,6 +74,7 @@ pub(crate) fn task(name: &str, number: u64, state: TaskState) -> TaskRecord {
         state,
         cancel_requested: false,
         attempts: Vec::new(),
+        recoveries: Vec::new(),
         exit_code: None,
         verdict: None,
         usage: None,
@@ -96,6 +98,7 @@ pub(crate) fn ended_task(name: &str, number: u64) -> TaskRecord {
         result: Some("exited with 1\n\"quoted\"".to_owned()),
         end: None,
         log_end: Some(77),
+        output_missing: Vec::new(),
     };
     TaskRecord {
         attempts: vec![
@@ -105,6 +108,22 @@ pub(crate) fn ended_task(name: &str, number: u64) -> TaskRecord {
                 ..attempt
             },
         ],
+        recoveries: vec![RecoveryRecord {
+            after_attempt: 1,
+            worker_id: "worker-1".parse().unwrap(),
+            cause: Cause::OutOfMemory {
+                limit_bytes: 1 << 20,
+                peak_bytes: 1 << 20,
+            },
+            strategy: Strategy::MoreMemory,
+            change: Adjustment {
+                memory_bytes: Some(1 << 21),
+                ..Adjustment::default()
+            },
+            note: "more".to_owned(),
+            decided_at: 5,
+            result: None,
+        }],
         exit_code: Some(-1),
         verdict: Some(Verdict {
             outcome: Outcome::Exited { code: 1 },

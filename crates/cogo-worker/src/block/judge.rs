@@ -5,10 +5,9 @@ use std::time::{Duration, Instant};
 use cogo_protocol::block::ResourceUsage;
 use cogo_sandbox::evidence::Sample;
 
-use super::policy::is_recoverable;
 use super::rules::{self, Finding};
 use super::trace::Trace;
-use super::{Block, Thresholds};
+use super::{Block, News, Thresholds};
 
 /// What is known of an exec's input beside what the kernel shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,11 +68,11 @@ impl Judge {
         self.standing.as_ref()
     }
 
-    /// Takes a sample in. Tells a block when it begins, or when its reason changes.
-    pub fn observe(&mut self, sample: &Sample, input: Input, now: Instant) -> Option<Block> {
+    /// Takes a sample in. Tells a block when it begins, when its reason changes, and when it ends.
+    pub fn observe(&mut self, sample: &Sample, input: Input, now: Instant) -> Option<News> {
         self.trace.add(sample, &self.thresholds, now);
         if let Some(finding) = self.new_event(sample) {
-            return Some(self.block(finding, sample, now));
+            return Some(News::LimitHit(self.block(finding, sample, now)));
         }
         let view = rules::View {
             sample,
@@ -93,19 +92,25 @@ impl Judge {
         if reason(&before) == reason(&self.standing) {
             return None;
         }
-        self.standing.clone()
+        Some(match &self.standing {
+            Some(block) => News::Blocked(block.clone()),
+            None => News::Cleared,
+        })
     }
 
     fn new_event(&mut self, sample: &Sample) -> Option<Finding> {
         let glance = sample.glance;
         let is_new = |seen: &mut u64, count: u64| std::mem::replace(seen, count) == 0 && count > 0;
-        if is_new(&mut self.events.oom_kills, glance.oom_kills) {
-            return Some(rules::oom(sample));
-        }
-        if is_new(&mut self.events.pids_refused, glance.pids_refused) {
-            return Some(rules::pids(sample));
-        }
-        None
+        let finding = if is_new(&mut self.events.oom_kills, glance.oom_kills) {
+            rules::oom(sample)
+        } else if is_new(&mut self.events.pids_refused, glance.pids_refused) {
+            rules::pids(sample)
+        } else {
+            return None;
+        };
+        self.thresholds
+            .allow_event(finding.reason)
+            .then_some(finding)
     }
 
     fn block(&self, finding: Finding, sample: &Sample, now: Instant) -> Block {
@@ -114,7 +119,7 @@ impl Judge {
             reason: finding.reason,
             duration: now.saturating_duration_since(since),
             usage: self.usage(sample),
-            recoverable: is_recoverable(finding.reason),
+            recoverable: finding.reason.is_recoverable(),
             evidence: finding.evidence,
         }
     }
@@ -124,7 +129,10 @@ impl Judge {
         let disk = sample.disk.and_then(|disk| Some((disk.used, disk.limit?)));
         ResourceUsage {
             cpu: percent(self.trace.cpu_share, self.capacity.cpus),
-            memory: percent(sample.memory.held as f64, self.capacity.memory as f64),
+            memory: percent(
+                sample.memory.map_or(0, |memory| memory.held) as f64,
+                self.capacity.memory as f64,
+            ),
             disk: disk.map_or(0.0, |(used, limit)| percent(used as f64, limit as f64)),
         }
     }

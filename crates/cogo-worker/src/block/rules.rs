@@ -71,13 +71,22 @@ impl View<'_> {
         false
     }
 
+    /// Whether it has lasted for as long as a user wants it to.
+    fn allows(&self, finding: &Finding) -> bool {
+        let since = finding.since.unwrap_or(self.now);
+        let time = self.now.saturating_duration_since(since);
+        self.thresholds.allow(finding.reason, time)
+    }
+
     fn run_time(&self) -> Duration {
         self.now.saturating_duration_since(self.trace.started_at)
     }
 }
 
+type Rule = fn(&View<'_>) -> Option<Finding>;
+
 /// Rules that look at the tree as a whole.
-const GROUP_RULES: [fn(&View<'_>) -> Option<Finding>; 4] = [
+const GROUP_RULES: [Rule; 4] = [
     exhausted::memory_short,
     exhausted::disk_full,
     exhausted::throttled,
@@ -85,7 +94,7 @@ const GROUP_RULES: [fn(&View<'_>) -> Option<Finding>; 4] = [
 ];
 
 /// Rules that look at threads.
-const THREAD_RULES: [fn(&View<'_>) -> Option<Finding>; 11] = [
+const THREAD_RULES: [Rule; 13] = [
     input::stands_still,
     input::waits_quietly,
     deadlock::owners_in_a_circle,
@@ -97,16 +106,16 @@ const THREAD_RULES: [fn(&View<'_>) -> Option<Finding>; 11] = [
     stall::nobody_answers,
     stall::remote_is_silent,
     spin::reads_nothing,
+    spin::achieves_nothing,
+    stall::only_wakes_to_sleep,
 ];
 
 /// What the rules make of an exec.
 pub(super) fn judge(view: &View<'_>) -> Option<Finding> {
-    let found = GROUP_RULES.iter().find_map(|rule| rule(view));
+    let allowed = |rule: &Rule| rule(view).filter(|finding| view.allows(finding));
+    let found = GROUP_RULES.iter().find_map(allowed);
     if found.is_some() || !view.sample.complete {
         return found;
     }
-    let found = THREAD_RULES.iter().find_map(|rule| rule(view));
-    found
-        .or_else(|| spin::achieves_nothing(view))
-        .or_else(|| stall::only_wakes_to_sleep(view))
+    THREAD_RULES.iter().find_map(allowed)
 }

@@ -9,13 +9,13 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use cogo_sandbox::cgroup::LimitEvent;
-use cogo_sandbox::evidence::{Glance, Observer, Sample};
+use cogo_sandbox::evidence::{Detail, Glance, Observer, Sample};
 use cogo_sandbox::exec_dir::{ExecDir, Running};
 use cogo_sandbox::spec::ExecSpec;
 use rustix::event::PollFlags;
 use rustix::time::{ClockId, clock_gettime};
 
-use super::{Block, Capacity, Input, Judge, Thresholds};
+use super::{Block, Capacity, Examined, Input, Judge, News, Thresholds, words};
 
 /// Time between glances at processor time.
 const GLANCE: Duration = Duration::from_millis(400);
@@ -37,6 +37,11 @@ const EXAMINE_BUSY: Duration = Duration::from_secs(5);
 /// that falls idle again and again without a block must not cost much.
 const BUDGET: f64 = 12.0;
 const BUDGET_RATE: f64 = 0.1;
+/// What is set aside beside it for an exec that has been quiet for [`LONG_QUIET`], so that one that
+/// fell idle often is still examined at once when it does not get up again.
+const RESERVE: f64 = 4.0;
+const RESERVE_RATE: f64 = 0.05;
+const LONG_QUIET: Duration = Duration::from_millis(1500);
 /// Processor time between two glances that no idle program needs.
 const STIR: Duration = Duration::from_micros(500);
 
@@ -69,7 +74,10 @@ pub struct Watch {
     background: Duration,
     interval: Duration,
     budget: f64,
+    reserve: f64,
     budgeted_at: Instant,
+    /// When it last used more of the processor than an idle program does.
+    stirred_at: Instant,
     due: Due,
 }
 
@@ -116,7 +124,9 @@ impl Watch {
             background: Duration::ZERO,
             interval: EXAMINE_MIN,
             budget: BUDGET,
+            reserve: RESERVE,
             budgeted_at: now,
+            stirred_at: now,
             due: Due {
                 limits: now,
                 glance: now,
@@ -160,24 +170,25 @@ impl Watch {
         self.judge.standing()
     }
 
-    /// Does what is due. Tells a block when it begins.
-    pub fn tick(&mut self, now: Instant) -> Option<Block> {
+    /// Does what is due, and tells what is new.
+    pub fn tick(&mut self, now: Instant) -> Option<News> {
         if now >= self.due.limits {
             self.due.limits = now + until_next(LIMITS);
             self.alert_until = self.alert_until.filter(|until| now < *until);
-            if let Some(block) = self.look_at_limits(now) {
-                return Some(block);
+            if let Some(news) = self.look_at_limits(now) {
+                return Some(news);
             }
         }
         if now >= self.due.glance {
-            self.due.glance = now + GLANCE;
+            self.due.glance = now + until_next(GLANCE);
             let is_idle = self.glance(now);
-            if now >= self.due.examine {
+            // The next moment may come a little less than a period later.
+            if now + GLANCE / 4 >= self.due.examine {
                 return self.examine(is_idle, now);
             }
         }
         if now >= self.due.survey {
-            self.due.survey = now + SURVEY;
+            self.due.survey = now + until_next(SURVEY);
             // Nothing changes in a tree of which nothing ran.
             let cpu = self.glanced.map(|(_, cpu)| cpu);
             if cpu.is_some() && std::mem::replace(&mut self.surveyed, cpu) == cpu {
@@ -189,20 +200,26 @@ impl Watch {
     }
 
     /// Hears that a limit may have been hit.
-    pub fn wake(&mut self, now: Instant) -> Option<Block> {
+    pub fn wake(&mut self, now: Instant) -> Option<News> {
         // An event whose group is gone cannot be made to wait, and would wake for ever.
         self.events.retain(|event| event.acknowledge().is_ok());
         self.alert_until = Some(now + ALERT);
         self.look_at_limits(now)
     }
 
-    /// Looks closely now, whatever is due.
-    pub fn examine_now(&mut self, now: Instant) -> Option<Block> {
-        self.observe(&self.observer.examine(), now)
+    /// Looks closely now, whatever is due: what is new, and what there is to see.
+    pub fn examine_now(&mut self, now: Instant) -> (Option<News>, Examined) {
+        let sample = self.observer.examine(Detail::WithPlaces);
+        let news = self.observe(&sample, now);
+        let examined = Examined {
+            block: self.judge.standing().cloned(),
+            evidence: words::others(&sample, 0),
+        };
+        (news, examined)
     }
 
     /// Looks whether a limit was hit: cheaply where only forks can have been refused.
-    fn look_at_limits(&mut self, now: Instant) -> Option<Block> {
+    fn look_at_limits(&mut self, now: Instant) -> Option<News> {
         let oom_kills = self.alert_until.map(|_| self.observer.glance().oom_kills);
         let is_new = self.observer.pids_refused() > self.seen.pids_refused
             || oom_kills.is_some_and(|oom_kills| oom_kills > self.seen.oom_kills);
@@ -224,6 +241,7 @@ impl Watch {
         let used = cpu.saturating_sub(before);
         let is_idle = used.as_secs_f64() < (now - at).as_secs_f64() * self.idle;
         if used > self.background * 2 + STIR {
+            self.stirred_at = now;
             self.interval = EXAMINE_MIN;
             self.due.examine = self
                 .due
@@ -236,7 +254,7 @@ impl Watch {
         is_idle
     }
 
-    fn examine(&mut self, is_idle: bool, now: Instant) -> Option<Block> {
+    fn examine(&mut self, is_idle: bool, now: Instant) -> Option<News> {
         if !is_idle && self.judge.run_time(now) < EXAMINE_BUSY {
             self.due.examine = now + GLANCE;
             return None;
@@ -245,8 +263,15 @@ impl Watch {
             self.due.examine = now + GLANCE;
             return None;
         }
-        let block = self.observe(&self.observer.examine(), now);
-        self.due.survey = now + SURVEY;
+        // What is told of is told with places; a block that is near is told of at the next look.
+        let detail = if self.judge.is_blocked() || self.judge.is_close(now) {
+            Detail::WithPlaces
+        } else {
+            Detail::Waits
+        };
+        let sample = self.observer.examine(detail);
+        let news = self.observe(&sample, now);
+        self.due.survey = now + until_next(SURVEY);
         let longest = if self.glanced.is_some() {
             EXAMINE_MAX
         } else {
@@ -261,22 +286,29 @@ impl Watch {
             self.interval = (self.interval * 2).min(longest);
         }
         self.due.examine = now + interval;
-        block
+        news
     }
 
     /// Takes one examination from the budget, if there is one.
     fn spend(&mut self, now: Instant) -> bool {
-        let earned = (now - self.budgeted_at).as_secs_f64() * BUDGET_RATE;
+        let elapsed = (now - self.budgeted_at).as_secs_f64();
         self.budgeted_at = now;
-        self.budget = (self.budget + earned).min(BUDGET);
-        let can_pay = self.budget >= 1.0;
+        self.budget = (self.budget + elapsed * BUDGET_RATE).min(BUDGET);
+        self.reserve = (self.reserve + elapsed * RESERVE_RATE).min(RESERVE);
+        let is_long_quiet = now - self.stirred_at >= LONG_QUIET;
+        let purse = if self.budget < 1.0 && is_long_quiet {
+            &mut self.reserve
+        } else {
+            &mut self.budget
+        };
+        let can_pay = *purse >= 1.0;
         if can_pay {
-            self.budget -= 1.0;
+            *purse -= 1.0;
         }
         can_pay
     }
 
-    fn observe(&mut self, sample: &Sample, now: Instant) -> Option<Block> {
+    fn observe(&mut self, sample: &Sample, now: Instant) -> Option<News> {
         self.seen = sample.glance;
         self.judge.observe(sample, self.input, now)
     }

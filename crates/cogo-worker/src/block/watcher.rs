@@ -10,19 +10,10 @@ use std::time::Instant;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
-use super::{Block, Watch};
+use super::{Examined, News, Watch};
 
 /// Orders that may wait. Beyond them, whoever gives one waits.
 const ORDERS_MAX: usize = 256;
-
-/// A block as it is told to the worker.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Blocked {
-    /// The exec's id.
-    pub id: String,
-    /// Why it hangs.
-    pub block: Block,
-}
 
 /// Watches execs until it is dropped. Its thread sleeps while nothing is due.
 #[derive(Debug)]
@@ -32,28 +23,35 @@ pub struct Watcher {
     thread: Option<JoinHandle<()>>,
 }
 
-#[derive(Debug)]
 enum Order {
-    Watch(String, Box<Watch>),
+    Watch(String, Box<Watched>),
     Forget(String),
     InputSent(String, Instant),
-    Examine(String),
+    Examine(String, Answer),
+}
+
+/// Called with what a look found, on the watcher's thread. Dropped if the exec is not watched.
+type Answer = Box<dyn FnOnce(Examined) + Send>;
+
+/// An exec with those who want to know of it.
+struct Watched {
+    watch: Watch,
+    tell: Box<dyn FnMut(News) + Send>,
 }
 
 impl Watcher {
-    /// Starts the thread. `tell` is called on it for each block when it begins; it must not block.
+    /// Starts the thread.
     ///
     /// # Errors
     ///
     /// Fails when the system has no descriptor or thread left.
-    pub fn start(tell: impl FnMut(Blocked) + Send + 'static) -> io::Result<Self> {
+    pub fn start() -> io::Result<Self> {
         let (sender, receiver) = mpsc::sync_channel(ORDERS_MAX);
         let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         let state = State {
             orders: receiver,
             wake: Arc::clone(&wake),
             watches: HashMap::new(),
-            tell,
         };
         let thread = std::thread::Builder::new()
             .name("block-watcher".to_owned())
@@ -65,9 +63,14 @@ impl Watcher {
         })
     }
 
-    /// Watches an exec from now on.
-    pub fn watch(&self, id: &str, watch: Watch) {
-        self.order(Order::Watch(id.to_owned(), Box::new(watch)));
+    /// Watches an exec from now on. `tell` is called on the watcher's thread with all that is
+    /// new; it must not block.
+    pub fn watch(&self, id: &str, watch: Watch, tell: impl FnMut(News) + Send + 'static) {
+        let tell = Box::new(tell);
+        self.order(Order::Watch(
+            id.to_owned(),
+            Box::new(Watched { watch, tell }),
+        ));
     }
 
     /// Forgets an exec, because it ended.
@@ -80,9 +83,10 @@ impl Watcher {
         self.order(Order::InputSent(id.to_owned(), at));
     }
 
-    /// Looks closely at an exec now.
-    pub fn examine(&self, id: &str) {
-        self.order(Order::Examine(id.to_owned()));
+    /// Looks closely at an exec now. `answer` is called on the watcher's thread, or dropped if
+    /// the exec is not watched; it must not block.
+    pub fn examine(&self, id: &str, answer: impl FnOnce(Examined) + Send + 'static) {
+        self.order(Order::Examine(id.to_owned(), Box::new(answer)));
     }
 
     fn order(&self, order: Order) {
@@ -110,11 +114,10 @@ impl Drop for Watcher {
     }
 }
 
-struct State<Tell> {
+struct State {
     orders: Receiver<Order>,
     wake: Arc<OwnedFd>,
-    watches: HashMap<String, Watch>,
-    tell: Tell,
+    watches: HashMap<String, Watched>,
 }
 
 /// Whether the thread goes on.
@@ -124,7 +127,7 @@ enum Flow {
     End,
 }
 
-impl<Tell: FnMut(Blocked)> State<Tell> {
+impl State {
     fn run(mut self) {
         loop {
             let woken = self.wait();
@@ -132,14 +135,11 @@ impl<Tell: FnMut(Blocked)> State<Tell> {
                 return;
             }
             let now = Instant::now();
-            for (id, watch) in &mut self.watches {
+            for (id, Watched { watch, tell }) in &mut self.watches {
                 let heard = woken.contains(id).then(|| watch.wake(now)).flatten();
                 let due = watch.next_due() <= now;
                 let found = due.then(|| watch.tick(now)).flatten();
-                for block in heard.into_iter().chain(found) {
-                    let id = id.clone();
-                    (self.tell)(Blocked { id, block });
-                }
+                heard.into_iter().chain(found).for_each(tell);
             }
         }
     }
@@ -148,13 +148,14 @@ impl<Tell: FnMut(Blocked)> State<Tell> {
     fn wait(&self) -> Vec<String> {
         let mut polled = vec![PollFd::new(&*self.wake, PollFlags::IN)];
         let mut ids = Vec::with_capacity(self.watches.len() * 2);
-        for (id, watch) in &self.watches {
-            for (fd, flags) in watch.events() {
+        for (id, watched) in &self.watches {
+            for (fd, flags) in watched.watch.events() {
                 polled.push(PollFd::from_borrowed_fd(fd, flags));
                 ids.push(id);
             }
         }
-        let due = self.watches.values().map(Watch::next_due).min();
+        let due = |watched: &Watched| watched.watch.next_due();
+        let due = self.watches.values().map(due).min();
         let timeout = due.map(|due| due.saturating_duration_since(Instant::now()));
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         if poll(&mut polled, timeout.as_ref()).is_err() {
@@ -171,18 +172,18 @@ impl<Tell: FnMut(Blocked)> State<Tell> {
     fn take_orders(&mut self) -> Flow {
         loop {
             match self.orders.try_recv() {
-                Ok(Order::Watch(id, watch)) => drop(self.watches.insert(id, *watch)),
+                Ok(Order::Watch(id, watched)) => drop(self.watches.insert(id, *watched)),
                 Ok(Order::Forget(id)) => drop(self.watches.remove(&id)),
                 Ok(Order::InputSent(id, at)) => {
-                    if let Some(watch) = self.watches.get_mut(&id) {
-                        watch.input_sent(at);
+                    if let Some(watched) = self.watches.get_mut(&id) {
+                        watched.watch.input_sent(at);
                     }
                 }
-                Ok(Order::Examine(id)) => {
-                    let found = self.watches.get_mut(&id);
-                    let block = found.and_then(|watch| watch.examine_now(Instant::now()));
-                    if let Some(block) = block {
-                        (self.tell)(Blocked { id, block });
+                Ok(Order::Examine(id, answer)) => {
+                    if let Some(Watched { watch, tell }) = self.watches.get_mut(&id) {
+                        let (news, examined) = watch.examine_now(Instant::now());
+                        news.into_iter().for_each(tell);
+                        answer(examined);
                     }
                 }
                 Err(TryRecvError::Empty) => return Flow::Continue,

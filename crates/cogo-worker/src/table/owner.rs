@@ -6,15 +6,16 @@ use std::time::Duration;
 use cogo_protocol::id::ExecId;
 use cogo_protocol::message::{ExecuteCommand, error_code};
 use cogo_protocol::task::{Fence, TaskId};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::error;
 
 use super::{Act, Effect, Event, Request, Summary, Table};
+use crate::block::Watcher;
 use crate::instant::now_ms;
 use crate::refusal::Refusal;
-use crate::runner;
+use crate::runner::{self, Tools};
 use crate::starter::Starter;
 use crate::task::Task;
 
@@ -34,12 +35,19 @@ pub(crate) struct TableHandle {
 pub(crate) struct Owner {
     table: Table,
     starter: Arc<Starter>,
+    watcher: Arc<Watcher>,
+    /// Told by runners when a task hangs, or hangs no more.
+    blocks_changed: Arc<Notify>,
     inbox: mpsc::Receiver<Request>,
     summary: watch::Sender<Summary>,
 }
 
 /// Makes the way to a table and its owner.
-pub(crate) fn open(table: Table, starter: Arc<Starter>) -> (TableHandle, Owner) {
+pub(crate) fn open(
+    table: Table,
+    starter: Arc<Starter>,
+    watcher: Arc<Watcher>,
+) -> (TableHandle, Owner) {
     let (sender, inbox) = mpsc::channel(INBOX_MAX);
     let (summary, summary_receiver) = watch::channel(table.summary());
     let handle = TableHandle {
@@ -49,6 +57,8 @@ pub(crate) fn open(table: Table, starter: Arc<Starter>) -> (TableHandle, Owner) 
     let owner = Owner {
         table,
         starter,
+        watcher,
+        blocks_changed: Arc::default(),
         inbox,
         summary,
     };
@@ -75,6 +85,7 @@ impl Owner {
                         Event::PruneDue
                     }
                 },
+                () = self.blocks_changed.notified() => Event::BlocksChanged,
                 _ = prune.tick() => Event::PruneDue,
             };
             for effect in self.table.handle(event, now_ms()) {
@@ -89,8 +100,13 @@ impl Owner {
         match effect {
             Effect::Run(job) => {
                 let exec = job.task.record.exec_id;
+                let tools = Tools {
+                    starter,
+                    watcher: Arc::clone(&self.watcher),
+                    blocks_changed: Arc::clone(&self.blocks_changed),
+                };
                 runners.spawn(async move {
-                    runner::run(job, starter).await;
+                    runner::run(job, tools).await;
                     exec
                 });
             }
@@ -120,9 +136,11 @@ impl Summary {
     /// Whether a manager would not have to be told the difference at once.
     fn is_like(&self, other: &Self) -> bool {
         self.status == other.status
+            && self.hanging == other.hanging
             && self.draining == other.draining
             && self.current == other.current
             && self.tasks.len() == other.tasks.len()
+            && self.live == other.live
     }
 }
 

@@ -19,6 +19,7 @@ struct TableFixture {
 impl TableFixture {
     fn new(slots: usize, count: usize) -> Self {
         let config = TableConfig {
+            block: BlockSettings::default(),
             slots,
             retention: Retention { count, age: AGE },
             state_dir: PathBuf::from("/state"),
@@ -229,6 +230,7 @@ fn of_two_recovered_attempts_the_newer_is_the_task() {
         let mut table = TableFixture::new(9, 9);
         let mut records: Vec<TaskRecord> = [4, 5]
             .map(|fence| TaskRecord {
+                block: BlockSettings::default(),
                 task_id: "t".parse().unwrap(),
                 attempt: None,
                 fence: Some(Fence(fence)),

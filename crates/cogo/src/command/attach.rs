@@ -74,6 +74,7 @@ pub(crate) fn run(options: &Options, state: &StateDir) -> Result<u8, Failure> {
             input(&exec)?
         },
         interrupts: Some(interrupts),
+        blocks: None,
     };
     match follow(view)? {
         ViewEnd::Ended { verdict, .. } => {

@@ -81,6 +81,7 @@ pub(crate) fn run(options: &Options, state: &StateDir) -> Result<u8, Failure> {
         copy: None,
         input: None,
         interrupts: None,
+        blocks: None,
     };
     if let ViewEnd::Ended { verdict, .. } = follow(view)?
         && options.json

@@ -12,10 +12,13 @@ use cogo_sandbox::spec::ExecSpec;
 use cogo_sandbox::start::{Launcher, Start, StartError, Started, start};
 use cogo_sandbox::verdict::Verdict;
 
+use cogo_worker::block::BlockSettings;
+
 use crate::failure::{Failure, note, print, tell};
 use crate::paint::{Color, Painter};
 use crate::viewer::{
-    Input, InterruptPolicy, Interrupts, RawMode, Renderer, Until, View, ViewEnd, follow,
+    BlockForm, BlockWatch, Input, InterruptPolicy, Interrupts, RawMode, Renderer, Until, View,
+    ViewEnd, follow,
 };
 use crate::{convert, exit_code, hint, instant, retention, state, summary};
 
@@ -24,7 +27,7 @@ mod options;
 mod plan;
 mod standard_input;
 
-pub(crate) use options::Options;
+pub(crate) use options::{IsolationOption, Options};
 use plan::Plan;
 pub(crate) use plan::home;
 use standard_input::InputKind;
@@ -34,6 +37,7 @@ const SIGPIPE: i32 = 13;
 /// Runs a command and returns its exit code.
 pub(crate) fn run(options: &Options, state: &StateDir) -> Result<u8, Failure> {
     let input = standard_input::plan(options)?;
+    let settings = options.blocks.settings()?;
     let plan = plan::plan(options, state, input)?;
     let copy = options.log.as_deref().map(create_copy).transpose()?;
     let policy = InterruptPolicy::Stages {
@@ -75,8 +79,23 @@ pub(crate) fn run(options: &Options, state: &StateDir) -> Result<u8, Failure> {
             None
         },
         interrupts,
+        blocks: session.blocks(&exec, &settings, input),
     };
     session.finish(&exec, follow(view)?)
+}
+
+/// Starts what `cogo run` with these arguments would run, and leaves following it to the caller.
+pub(crate) fn launch(arguments: &[String], state: &StateDir) -> Result<Start, Failure> {
+    #[derive(clap::Parser)]
+    struct Arguments {
+        #[command(flatten)]
+        options: Options,
+    }
+    let name = std::iter::once("run");
+    let arguments = name.chain(arguments.iter().map(String::as_str));
+    let options = <Arguments as clap::Parser>::try_parse_from(arguments)?.options;
+    let input = standard_input::plan(&options)?;
+    start_exec(state, &plan::plan(&options, state, input)?)
 }
 
 fn create_copy(path: &Path) -> Result<File, Failure> {
@@ -145,6 +164,25 @@ impl Session<'_> {
         };
         // Without a supervisor there is an end to be told, not an error.
         Ok(input.ok())
+    }
+
+    /// Who looks whether it hangs. With somebody at the keys of its terminal, waiting for them is
+    /// what it is for.
+    fn blocks(
+        &self,
+        exec: &ExecDir,
+        settings: &BlockSettings,
+        input: standard_input::Plan,
+    ) -> Option<BlockWatch> {
+        let started = self.started.as_ref()?;
+        let attended =
+            input.forward && input.kind == InputKind::Terminal && std::io::stdin().is_terminal();
+        let form = match (self.options.json, self.options.quiet) {
+            (true, _) => BlockForm::Json,
+            (false, true) => BlockForm::Silent,
+            (false, false) => BlockForm::Lines,
+        };
+        BlockWatch::open(exec, &started.running, &self.spec, settings, attended, form)
     }
 
     fn finish(mut self, exec: &ExecDir, end: ViewEnd) -> Result<u8, Failure> {

@@ -5,6 +5,7 @@ mod own_token;
 mod pool;
 mod process;
 mod stopping;
+mod workers_listener;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use cogo_manager::coordinator::Config;
 use cogo_manager::rules::pool::PoolConfig;
-use cogo_manager::{Manager, ManagerConfig, Parts, tls_config};
+use cogo_manager::{Manager, ManagerConfig, Parts, Rate, tls_config};
 use cogo_protocol::units::TimeSpan;
 use cogo_sandbox::exec_dir::StateDir;
 use cogo_store::task_log::TaskLogs;
@@ -78,6 +79,18 @@ pub(crate) struct Options {
     /// repeated
     #[arg(long, value_name = "ORIGIN", help_heading = "Server")]
     allow_origin: Vec<String>,
+    /// Requests that one client may send in a second; more are refused
+    #[arg(long, value_name = "COUNT", default_value_t = 20_000,
+          value_parser = clap::value_parser!(u32).range(1..=1_000_000), help_heading = "Server")]
+    rate: u32,
+    /// Time between two heartbeats to a client of a WebSocket
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "30s",
+        help_heading = "Server"
+    )]
+    heartbeat: TimeSpan,
 
     /// Local workers: at least and at most, or exactly
     #[arg(
@@ -121,6 +134,9 @@ pub(crate) struct Options {
     #[arg(long, value_name = "TIME", help_heading = "Ending")]
     drain_timeout: Option<TimeSpan>,
 }
+
+/// More often than this a heartbeat says nothing new.
+const HEARTBEAT_MIN: Duration = Duration::from_millis(100);
 
 /// What a task's state survives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -197,9 +213,19 @@ async fn serve(options: &Options, state: &Path) -> Result<u8, Failure> {
     })?;
     let address = listener.local_addr()?;
     let own = own_token::OwnToken::load(&home)?;
+    let tls = tls(options)?;
+    // Local workers do not speak TLS, and what stays on this host does not need it.
+    let workers_listener = match tls {
+        Some(_) => Some(workers_listener::bind(&home).await?),
+        None => None,
+    };
+    let join = match &workers_listener {
+        Some(listener) => listener.local_addr()?,
+        None => dialable(address),
+    };
     let pool = Arc::new(LocalPool::start(PoolSettings {
         directory: state.join("workers"),
-        join: format!("ws://{}", dialable(address)),
+        join: format!("ws://{join}"),
         token_file: own.path().to_owned(),
         slots: options.slots,
     })?);
@@ -209,7 +235,8 @@ async fn serve(options: &Options, state: &Path) -> Result<u8, Failure> {
         local_workers: pool.clone(),
         own_token: Some(own.record()),
         listener,
-        tls: tls(options)?,
+        tls,
+        workers_listener,
     };
     let mut manager = Manager::start(config(options), parts).map_err(explain)?;
     let url = url(options, address);
@@ -255,6 +282,11 @@ fn config(options: &Options) -> ManagerConfig {
         ..ManagerConfig::default()
     };
     config.doors.origins.clone_from(&options.allow_origin);
+    config.doors.heartbeat = Duration::from(options.heartbeat).max(HEARTBEAT_MIN);
+    config.doors.rate = Rate {
+        per_second: options.rate,
+        burst: options.rate,
+    };
     config.coordinator = Config {
         lease,
         heartbeat: lease / 5,

@@ -1,6 +1,7 @@
 //! `cogo submit`: gives a task to a server, and shows it to its end.
 
 mod options;
+mod recovery;
 mod request;
 
 use cogo_protocol::task::TaskStatus;
@@ -8,7 +9,7 @@ use hyper::Method;
 
 use crate::client::{Client, block_on};
 use crate::failure::{Failure, note, print};
-use crate::remote::{Ending, Keys, TaskView, describe, exit_code};
+use crate::remote::{Ending, Keys, Shows, TaskView, describe, exit_code};
 
 pub(crate) use options::{Options, parse_label};
 
@@ -43,7 +44,7 @@ async fn show(options: &Options, client: &Client, task: &TaskStatus) -> Result<u
         task_id: task.task_id.clone(),
         from_seq: 0,
         keys: Keys::Cancel,
-        only: None,
+        shows: Shows::All,
         input: options.forwards_input(),
     };
     match view.run().await? {
@@ -76,7 +77,7 @@ async fn wait_silently(
         // Past all output: only the end is of interest.
         from_seq: u64::MAX / 2,
         keys: Keys::Cancel,
-        only: None,
+        shows: Shows::Nothing,
         input: options.forwards_input(),
     };
     match view.run().await? {

@@ -20,6 +20,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use tokio::sync::mpsc;
 use tracing_subscriber::filter::LevelFilter;
 
+use crate::blocks::BlockOptions;
 use crate::command::doctor;
 use crate::failure::{Failure, note};
 
@@ -115,6 +116,9 @@ pub(crate) struct Options {
     )]
     warm: usize,
 
+    #[command(flatten)]
+    blocks: BlockOptions,
+
     /// Ended tasks to keep for replay, until a manager acknowledges them
     #[arg(
         long,
@@ -185,6 +189,7 @@ fn config(options: &Options, state: &StateDir) -> Result<WorkerConfig, Failure> 
     let isolation = isolation();
     let cores = std::thread::available_parallelism().map_or(1, usize::from) as u32;
     Ok(WorkerConfig {
+        block: options.blocks.settings()?,
         state_dir: state.path().join("worker"),
         rootfs_dir: state.path().join("rootfs"),
         id: options.id.clone(),
@@ -266,6 +271,7 @@ fn explain(error: WorkerError, state: &Path) -> Failure {
             "check the rights on `{}`, or name another with --state-dir",
             state.display()
         ),
+        WorkerError::Watcher(_) => "let it have more threads and descriptors".to_owned(),
         WorkerError::Unreachable => "give --listen or --join".to_owned(),
     };
     Failure::from(error).hint(hint)

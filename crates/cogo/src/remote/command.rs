@@ -13,7 +13,7 @@ use http_body_util::BodyExt;
 use hyper::Method;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::{Ending, Keys, TaskView, describe, exit_code, state_text};
+use super::{Ending, Keys, Shows, TaskView, describe, exit_code, state_text};
 use crate::client::{Client, ServerFile, ServerOptions, block_on, encoded};
 use crate::failure::{Failure, note, print};
 use crate::table::Table;
@@ -114,7 +114,7 @@ pub(crate) fn logs(client: &Client, name: &str, logs: &Logs) -> Result<u8, Failu
             task_id,
             from_seq: logs.from_seq,
             keys: Keys::Leave,
-            only: logs.only,
+            shows: logs.only.map_or(Shows::All, Shows::One),
             input: false,
         };
         block_on(view.run())?;
@@ -173,7 +173,7 @@ pub(crate) fn attach(
             task_id: task_id.clone(),
             from_seq,
             keys: Keys::Leave,
-            only: None,
+            shows: Shows::All,
             input: input && !std::io::stdin().is_terminal(),
         };
         match view.run().await? {
@@ -218,7 +218,7 @@ pub(crate) fn wait(client: &Client, name: &str, quiet: bool) -> Result<u8, Failu
         // Past all output: only the end is of interest.
         from_seq: u64::MAX / 2,
         keys: Keys::Leave,
-        only: None,
+        shows: Shows::Nothing,
         input: false,
     };
     match block_on(view.run())? {

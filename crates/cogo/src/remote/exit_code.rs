@@ -27,6 +27,7 @@ fn of_outcome(outcome: &Outcome) -> u8 {
         | Outcome::PidsExhausted { .. }
         | Outcome::DiskFull { .. }
         | Outcome::TimedOut { .. }
+        | Outcome::Blocked { .. }
         | Outcome::Cancelled => outcome
             .exit_code()
             .map_or(UNKNOWN, |code| u8::try_from(code).unwrap_or(u8::MAX)),

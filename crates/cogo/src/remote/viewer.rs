@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::blocks;
 use crate::client::{Client, encoded};
 use crate::failure::{Failure, note};
 
@@ -39,14 +40,35 @@ pub(crate) enum Ending {
     OutputClosed,
 }
 
+/// What of a task's output is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shows {
+    /// All of it.
+    All,
+    /// One stream alone.
+    One(Stream),
+    /// Nothing, in no attempt: only the end is of interest.
+    Nothing,
+}
+
+impl Shows {
+    fn has(self, stream: Stream) -> bool {
+        match self {
+            Self::All => true,
+            Self::One(only) => only == stream,
+            Self::Nothing => false,
+        }
+    }
+}
+
 /// A look at a task.
 pub(crate) struct TaskView<'a> {
     pub(crate) client: &'a Client,
     pub(crate) task_id: TaskId,
     pub(crate) from_seq: u64,
     pub(crate) keys: Keys,
-    /// One stream alone.
-    pub(crate) only: Option<Stream>,
+    /// What of its output is shown.
+    pub(crate) shows: Shows,
     /// Forward our standard input.
     pub(crate) input: bool,
 }
@@ -55,6 +77,16 @@ pub(crate) struct TaskView<'a> {
 struct Place {
     attempt: Option<u32>,
     next_seq: u64,
+}
+
+/// What a message was about.
+enum Heard {
+    /// The task is over.
+    Over,
+    /// Another attempt runs.
+    NextAttempt,
+    /// Something else.
+    Other,
 }
 
 /// Why one connection is over.
@@ -138,8 +170,10 @@ impl TaskView<'_> {
                         }
                     }
                     Some(Ok(Message::Text(text))) => {
-                        if Self::hear(&text, place) {
-                            return Ok(Over::Task);
+                        match Self::hear(&text, place) {
+                            Heard::Over => return Ok(Over::Task),
+                            Heard::NextAttempt => self.tell_why_again().await,
+                            Heard::Other => {}
                         }
                     }
                     Some(Ok(_)) => {}
@@ -178,7 +212,7 @@ impl TaskView<'_> {
     fn show(&self, frame: &[u8], place: &mut Place) -> Result<bool, Failure> {
         let (header, bytes) = OutputHeader::decode(frame)?;
         place.next_seq = header.seq + 1;
-        if self.only.is_some_and(|only| only != header.stream) {
+        if !self.shows.has(header.stream) {
             return Ok(true);
         }
         let written = match header.stream {
@@ -192,56 +226,68 @@ impl TaskView<'_> {
         }
     }
 
-    /// Takes a message; true at the end of the task.
-    fn hear(text: &str, place: &mut Place) -> bool {
+    /// Says why there is another attempt. A server that does not answer is no reason to end.
+    async fn tell_why_again(&self) {
+        let path = format!("/tasks/{}", encoded(self.task_id.as_str()));
+        let task: Result<TaskStatus, Failure> = self.client.get(&path).await;
+        let recoveries = task.map(|task| task.recoveries).unwrap_or_default();
+        match recoveries.last() {
+            Some(record) => note(&format!(
+                "{}; again, {}",
+                record.cause.describe(),
+                record.note
+            )),
+            None => note("the task runs anew"),
+        }
+    }
+
+    /// Takes a message.
+    fn hear(text: &str, place: &mut Place) -> Heard {
         // A newer server may say things that are not known here.
         let Ok(message) = serde_json::from_str::<FromWorker>(text) else {
-            return false;
+            return Heard::Other;
         };
         match message {
             FromWorker::ExecutionStarted(started) => {
-                if place.attempt != started.attempt {
-                    if place.attempt.is_some() {
-                        note("the task was lost with its worker and runs anew");
-                        place.next_seq = 0;
-                    }
-                    place.attempt = started.attempt;
+                let before = std::mem::replace(&mut place.attempt, started.attempt);
+                if before.is_none() || before == started.attempt {
+                    return Heard::Other;
                 }
-                false
+                place.next_seq = 0;
+                return Heard::NextAttempt;
             }
-            FromWorker::TaskComplete(_) => true,
+            FromWorker::TaskComplete(_) => return Heard::Over,
             FromWorker::TaskError(error) => {
                 if error.last_seq.is_some() {
-                    return true;
+                    return Heard::Over;
                 }
                 let told = Failure::new(error.error);
                 match error.hint {
                     Some(hint) => told.hint(hint).report(),
                     None => told.report(),
                 };
-                false
             }
             FromWorker::BlockDetected(block) => {
-                note(&format!(
-                    "the task hangs: {}",
-                    block.block_info.evidence.join(", ")
-                ));
-                false
+                let info = &block.block_info;
+                let duration = Duration::from_millis(info.duration);
+                note(&blocks::line(info.reason, duration, &info.evidence));
             }
             FromWorker::OutputCut(cut) => {
-                note(&format!(
-                    "{} bytes of output were cut on the worker",
-                    cut.bytes
-                ));
-                false
+                let (first, last) = (cut.first_seq, cut.end_seq.saturating_sub(1));
+                note(&match cut.bytes {
+                    0 => format!("records {first} to {last} of the output are lost"),
+                    bytes => format!("{bytes} bytes of output were cut on the worker"),
+                });
             }
             FromWorker::Welcome(_)
             | FromWorker::TaskOutput(_)
             | FromWorker::ProgressUpdate(_)
             | FromWorker::Heartbeat(_)
             | FromWorker::Pong(_)
-            | FromWorker::TaskList(_) => false,
+            | FromWorker::TaskList(_)
+            | FromWorker::BlockReport(_) => {}
         }
+        Heard::Other
     }
 
     fn input_message(&self, bytes: &[u8]) -> ToWorker {

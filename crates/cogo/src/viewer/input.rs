@@ -68,6 +68,11 @@ impl Input {
         (!self.ended).then(rustix::stdio::stdin)
     }
 
+    /// Whether the program was told that there is no more, or is about to be.
+    pub(super) const fn has_ended(&self) -> bool {
+        self.ended
+    }
+
     /// The socket that must take something before more is read.
     pub(super) fn waits_for_room(&self) -> Option<BorrowedFd<'_>> {
         self.waiting.is_some().then(|| self.connection.as_fd())

@@ -82,6 +82,11 @@ impl Outbox {
         }
     }
 
+    /// Adds a line of ours to stdout.
+    pub(super) fn event(&mut self, line: &str) {
+        self.push(Stream::Stdout, line.as_bytes());
+    }
+
     /// Adds bytes to the copy.
     pub(super) fn copy(&mut self, bytes: &[u8]) {
         if self.copy.is_some() {

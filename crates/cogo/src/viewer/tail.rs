@@ -11,7 +11,7 @@ pub(crate) struct Tail {
 
 impl Tail {
     /// Takes note of more output.
-    pub(super) fn push(&mut self, bytes: &[u8]) {
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
         let bytes = &bytes[bytes.len().saturating_sub(KEPT)..];
         // Twice the room, so that bytes are moved seldom.
         if self.bytes.len() + bytes.len() > 2 * KEPT {

@@ -75,9 +75,15 @@ fn a_hangup_stops_the_command() {
 #[test]
 fn an_interrupt_gets_through_to_a_command_that_reads_no_input() {
     let fixture = Fixture::new();
-    let zero = std::fs::File::open("/dev/zero").unwrap();
+    // Without end, and with a position that shows how much of it was read.
+    let zeros = fixture.home().join("zeros");
+    std::fs::File::create(&zeros)
+        .unwrap()
+        .set_len(1 << 40)
+        .unwrap();
+    let zeros = std::fs::File::open(zeros).unwrap();
     let script = "echo ready; until [ -e full ]; do sleep 0.01; done; exec sleep 100";
-    let mut run = Running::start(fixture.script(&[], script).stdin(zero));
+    let mut run = Running::start(fixture.script(&[], script).stdin(zeros));
     assert_eq!(run.line(), "ready\n");
     let socket = fixture.only_exec().join("control.sock");
     assert!(socket.exists());
@@ -88,13 +94,13 @@ fn an_interrupt_gets_through_to_a_command_that_reads_no_input() {
     assert_eq!(run.finish().code, Some(143));
 }
 
-/// Waits until a process has not read anything for a while.
+/// Waits until a process has not read any of its input for a while.
 fn await_input_to_rest(run: &Running) {
-    let io = format!("/proc/{}/io", run.child.id());
+    let input = format!("/proc/{}/fdinfo/0", run.child.id());
     let mut last = String::new();
     let mut same = 0;
     await_condition("a full queue", || {
-        let now = std::fs::read_to_string(&io).unwrap();
+        let now = std::fs::read_to_string(&input).unwrap();
         let now = now.lines().next().unwrap_or_default().to_owned();
         same = if now == last { same + 1 } else { 0 };
         last = now;

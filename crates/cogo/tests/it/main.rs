@@ -4,6 +4,8 @@
 
 mod arguments;
 mod attach;
+mod blocks;
+mod clients;
 mod exit_codes;
 mod fixture;
 mod host;
@@ -12,6 +14,7 @@ mod json;
 mod kill;
 mod logs;
 mod output;
+mod plans;
 mod secrets;
 mod server;
 mod survival;

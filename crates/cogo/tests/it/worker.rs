@@ -1,9 +1,9 @@
 //! `cogo worker` over real `WebSocket`s, with real sandboxes.
 
-mod clients;
+mod blocks;
 mod death;
 mod doors;
-mod fixture;
+pub(crate) mod fixture;
 mod managers;
 mod replay;
 mod tasks;

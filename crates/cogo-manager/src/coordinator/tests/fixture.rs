@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use cogo_protocol::block::{BlockInfo, BlockReason, ResourceUsage};
 use cogo_protocol::command::CommandRequest;
 use cogo_protocol::exec::Isolation;
 use cogo_protocol::id::ExecId;
 use cogo_protocol::message::{
-    ExecutionStarted, FromWorker, Heartbeat, PROTOCOL_VERSION, TaskBrief, TaskComplete, TaskError,
-    ToWorker, Welcome,
+    BlockDetected, ExecutionStarted, FromWorker, Heartbeat, PROTOCOL_VERSION, TaskBrief,
+    TaskComplete, TaskError, ToWorker, Welcome,
 };
-use cogo_protocol::task::{Fence, TaskRequest};
+use cogo_protocol::task::{Fence, TaskRequest, TaskState};
+use cogo_protocol::verdict::{Outcome, Verdict};
 use cogo_protocol::worker::{Capabilities, Health, WorkerStatus};
 use cogo_store::{Change, TaskRecord, WorkerRecord};
 
@@ -27,6 +29,19 @@ pub(super) struct Records {
     pub(super) workers: BTreeMap<String, WorkerRecord>,
 }
 
+/// An attempt that runs, as a worker lists it.
+pub(super) fn brief(task: &str, fence: u64) -> TaskBrief {
+    TaskBrief {
+        task_id: task.parse().unwrap(),
+        attempt: Some(1),
+        fence: Some(Fence(fence)),
+        exec_id: ExecId::from_parts(fence, &[0; 10]),
+        running: true,
+        last_seq: 0,
+        blocked: None,
+    }
+}
+
 pub(super) struct Fixture {
     pub(super) coordinator: Coordinator,
     pub(super) now: Now,
@@ -38,6 +53,8 @@ pub(super) struct Fixture {
     config: Config,
     connections: BTreeMap<u64, &'static str>,
     sent: Vec<(&'static str, ToWorker)>,
+    /// Tasks whose output was asked for anew.
+    pub(super) asked: Vec<String>,
     wake_at: Option<Duration>,
 }
 
@@ -64,6 +81,7 @@ impl Fixture {
             config,
             connections: BTreeMap::new(),
             sent: Vec::new(),
+            asked: Vec::new(),
             wake_at: None,
         };
         fixture.take(&step);
@@ -116,7 +134,10 @@ impl Fixture {
                     self.sent.push((worker, (**message).clone()));
                 }
                 Effect::WorkerStart { .. } => self.starts += 1,
-                Effect::Relay(..)
+                Effect::Relay(_, RelayOrder::Resume { task_id, .. }) => {
+                    self.asked.push(task_id.to_string());
+                }
+                Effect::Relay(_, RelayOrder::Begin { .. })
                 | Effect::Close(..)
                 | Effect::Publish(_)
                 | Effect::WorkerStop { .. } => (),
@@ -153,14 +174,6 @@ impl Fixture {
     pub(super) fn connect_with(&mut self, worker: &'static str, slots: u32, tasks: &[(&str, u64)]) {
         let connection = self.connections.keys().last().map_or(1, |last| last + 1);
         self.connections.insert(connection, worker);
-        let brief = |(task, fence): &(&str, u64)| TaskBrief {
-            task_id: task.parse().unwrap(),
-            attempt: Some(1),
-            fence: Some(Fence(*fence)),
-            exec_id: ExecId::from_parts(*fence, &[0; 10]),
-            running: true,
-            last_seq: 0,
-        };
         self.handle(Input::WorkerConnected {
             connection: ConnectionId(connection),
             welcome: Box::new(Welcome {
@@ -174,7 +187,7 @@ impl Fixture {
                     labels: BTreeMap::new(),
                 },
                 isolation: vec![Isolation::Strict],
-                tasks: tasks.iter().map(brief).collect(),
+                tasks: tasks.iter().map(|it| brief(it.0, it.1)).collect(),
                 timestamp: 0,
             }),
         });
@@ -195,14 +208,32 @@ impl Fixture {
         self.handle(Input::WorkerSaid(connection, Box::new(message)));
     }
 
+    /// A worker lists what it holds.
     pub(super) fn heartbeat(&mut self, worker: &str) {
+        let holds = |task: &&TaskRecord| {
+            let holder = task.attempts.last().map(|it| it.worker_id.as_str());
+            let held = matches!(task.state, TaskState::Leased | TaskState::Running);
+            held && holder == Some(worker)
+        };
+        let briefs: Vec<TaskBrief> = (self.records.tasks.values().filter(holds))
+            .map(|task| {
+                brief(
+                    task.id.as_str(),
+                    task.attempts[task.attempts.len() - 1].fence.0,
+                )
+            })
+            .collect();
+        self.heartbeat_with(worker, briefs);
+    }
+
+    pub(super) fn heartbeat_with(&mut self, worker: &str, tasks: Vec<TaskBrief>) {
         let message = FromWorker::Heartbeat(Heartbeat {
             worker_id: worker.parse().unwrap(),
             timestamp: 0,
             status: WorkerStatus::Idle,
             health: Health::default(),
             current_task: None,
-            tasks: Vec::new(),
+            tasks,
             draining: false,
         });
         self.say(worker, message);
@@ -223,12 +254,21 @@ impl Fixture {
     }
 
     pub(super) fn complete(&mut self, worker: &str, task: &str, fence: u64, exit_code: i32) {
+        self.ended(worker, task, fence, Outcome::Exited { code: exit_code });
+    }
+
+    /// An attempt ends in this way.
+    pub(super) fn ended(&mut self, worker: &str, task: &str, fence: u64, outcome: Outcome) {
         let message = FromWorker::TaskComplete(Box::new(TaskComplete {
             task_id: task.parse().unwrap(),
             worker_id: worker.parse().unwrap(),
-            exit_code,
+            exit_code: outcome.exit_code().unwrap_or(1),
             timestamp: 0,
-            verdict: None,
+            verdict: Some(Verdict {
+                outcome,
+                incidents: Vec::new(),
+                survivors: 0,
+            }),
             usage: None,
             last_seq: None,
             duration_ms: None,
@@ -236,6 +276,41 @@ impl Fixture {
             fence: Some(Fence(fence)),
         }));
         self.say(worker, message);
+    }
+
+    /// A worker tells that an attempt hangs.
+    pub(super) fn hangs(&mut self, worker: &str, task: &str, fence: u64, reason: BlockReason) {
+        let (task_id, worker_id): (TaskId, WorkerId) =
+            (task.parse().unwrap(), worker.parse().unwrap());
+        let message = FromWorker::BlockDetected(Box::new(BlockDetected {
+            task_id: task_id.clone(),
+            worker_id: worker_id.clone(),
+            block_info: BlockInfo {
+                task_id,
+                worker_id,
+                reason,
+                duration: 700,
+                resource_usage: ResourceUsage::default(),
+                recoverable: reason.is_recoverable(),
+                evidence: vec!["thread 1 waits for thread 2".to_owned()],
+            },
+            timestamp: 0,
+            fence: Some(Fence(fence)),
+        }));
+        self.say(worker, message);
+    }
+
+    /// The command of the newest attempt.
+    pub(super) fn command(&self) -> &CommandRequest {
+        let mut executed = self
+            .sent
+            .iter()
+            .rev()
+            .filter_map(|(_, message)| match message {
+                ToWorker::ExecuteCommand(execute) => Some(&execute.command),
+                _ => None,
+            });
+        executed.next().unwrap()
     }
 
     pub(super) fn error(&mut self, worker: &str, task: &str, fence: u64, code: &str) {

@@ -4,7 +4,7 @@
 //! task of its own and fills one bounded queue, from which a writer feeds the socket. A client
 //! that does not read stops its own followers and nothing else.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use axum::http::StatusCode;
 use cogo_protocol::manager_event::ManagerEvent;
 use cogo_protocol::message::{
     Attach, BadMessage, BlockDetected, ExecuteCommand, FromWorker, Heartbeat, PROTOCOL_VERSION,
-    Pong, ProgressUpdate, TaskBrief, TaskError, TaskList, ToWorker, Welcome, error_code,
+    Pong, ProgressUpdate, TaskError, TaskList, ToWorker, Welcome, error_code,
 };
 use cogo_protocol::task::{TaskId, TaskRequest, TaskState};
 use cogo_protocol::worker::{Capabilities, WorkerId, WorkerStatus};
@@ -26,12 +26,13 @@ use tokio::time::{Instant, interval};
 
 use super::health::HostHealth;
 use super::outgoing::{Form, Outgoing, text};
+use super::task_list;
 use crate::clock;
-use crate::coordinator::{Answer, ClientRequest};
+use crate::coordinator::{Answer, ClientRequest, RequestError};
 use crate::follow::{FollowFailure, Start};
 use crate::http::problem::Problem;
 use crate::http::{Api, tasks};
-use crate::tasks::unexpected;
+use crate::tasks::{TaskFailure, unexpected};
 use crate::tokens::Caller;
 
 /// Messages that may wait for the socket.
@@ -40,7 +41,6 @@ const QUEUE_LEN: usize = 64;
 const FOLLOWED_MAX: usize = 4096;
 /// Tasks that a list shows at most.
 const LISTED_MAX: usize = 1000;
-const HEARTBEAT: Duration = Duration::from_secs(30);
 /// What the manager calls itself where a worker has its name.
 const MANAGER: &str = "manager";
 
@@ -62,6 +62,8 @@ pub(super) struct Connection {
     out: mpsc::Sender<Message>,
     followers: JoinSet<()>,
     followed: HashMap<TaskId, AbortHandle>,
+    /// Tasks for which the client has sent something to their worker.
+    fed: HashSet<TaskId>,
     last_handle: u32,
     health: HostHealth,
 }
@@ -91,6 +93,7 @@ impl Connection {
             out,
             followers: JoinSet::new(),
             followed: HashMap::new(),
+            fed: HashSet::new(),
             last_handle: 0,
             health: HostHealth::default(),
         };
@@ -109,7 +112,8 @@ impl Connection {
         let stop = self.api.stop.clone();
         let silence_max = self.api.config.silence_max;
         let mut events = self.api.events.listen();
-        let mut heartbeats = interval(HEARTBEAT);
+        let mut refusals = self.api.refusals.listen();
+        let mut heartbeats = interval(self.api.config.heartbeat);
         heartbeats.reset();
         let mut pings = interval(silence_max / 3);
         let mut heard_at = Instant::now();
@@ -131,6 +135,7 @@ impl Connection {
                     }
                 }
                 event = events.recv() => self.pass_on(event).await?,
+                refused = refusals.recv() => self.tell_refusal(refused).await?,
                 _ = heartbeats.tick() => self.beat().await?,
                 _ = pings.tick() => {
                     if heard_at.elapsed() > silence_max {
@@ -219,6 +224,7 @@ impl Connection {
                     worker_id,
                     block_info,
                     timestamp: event.timestamp_ms,
+                    fence: None,
                 })))
                 .await
             }
@@ -288,6 +294,15 @@ impl Connection {
                 .await
             }
             ToWorker::ListTasks {} => self.list().await,
+            ToWorker::DetectBlock(request) => {
+                let problem = Problem::new(
+                    StatusCode::CONFLICT,
+                    error_code::NOT_APPLICABLE,
+                    "a manager looks for blocks by worker",
+                )
+                .hint("ask with POST workers/{id}/detect-block");
+                self.refuse(request.task_id, problem).await
+            }
             ToWorker::Joined(_) | ToWorker::Acknowledge(_) | ToWorker::Drain {} => {
                 let problem = Problem::new(
                     StatusCode::CONFLICT,
@@ -335,9 +350,11 @@ impl Connection {
             command: execute.command,
             ..TaskRequest::default()
         };
-        let (_, new) = self.api.tasks.submit(request, &self.caller.name).await?;
-        if new {
-            return Ok(());
+        match self.api.tasks.submit(request, &self.caller.name).await {
+            Ok((_, true)) => return Ok(()),
+            // A worker knows of no two requests that are the same.
+            Ok((_, false)) | Err(TaskFailure::Refused(RequestError::TaskDiffers(_))) => {}
+            Err(failure) => return Err(failure.into()),
         }
         Err(Problem::new(
             StatusCode::CONFLICT,
@@ -384,9 +401,10 @@ impl Connection {
     }
 
     /// Passes a message on to the worker that runs the task.
-    async fn forward(&self, task_id: TaskId, message: ToWorker) -> Result<(), Gone> {
+    async fn forward(&mut self, task_id: TaskId, message: ToWorker) -> Result<(), Gone> {
         let result = async {
             self.changeable(&task_id).await?;
+            self.remember(&task_id);
             let request = ClientRequest::TaskConnection(task_id.clone());
             let connection = match self.api.handle.ask(request).await? {
                 Answer::TaskConnection { connection, .. } => connection,
@@ -409,6 +427,46 @@ impl Connection {
         }
     }
 
+    /// From here on, what the worker refuses for this task is told.
+    fn remember(&mut self, task_id: &TaskId) {
+        if self.fed.len() >= FOLLOWED_MAX {
+            // Those that are not looked at any more have ended, as a rule.
+            self.fed.retain(|fed| self.followed.contains_key(fed));
+        }
+        if self.fed.len() < FOLLOWED_MAX {
+            self.fed.insert(task_id.clone());
+        }
+    }
+
+    /// Tells what a worker refused, if it may have been this client's.
+    async fn tell_refusal(
+        &self,
+        refused: Result<Arc<TaskError>, broadcast::error::RecvError>,
+    ) -> Result<(), Gone> {
+        match refused {
+            Ok(error) => {
+                let fed = error
+                    .task_id
+                    .as_ref()
+                    .is_some_and(|id| self.fed.contains(id));
+                if fed {
+                    self.say(FromWorker::TaskError(TaskError::clone(&error)))
+                        .await?;
+                }
+                Ok(())
+            }
+            Err(broadcast::error::RecvError::Lagged(_)) if !self.fed.is_empty() => {
+                let problem = Problem::new(
+                    StatusCode::CONFLICT,
+                    error_code::INPUT_FULL,
+                    "this client reads too slowly to be told which input was refused",
+                );
+                self.refuse(None, problem).await
+            }
+            Err(_) => Ok(()),
+        }
+    }
+
     async fn list(&self) -> Result<(), Gone> {
         let filter = TaskFilter {
             states: vec![TaskState::Leased, TaskState::Running],
@@ -419,22 +477,14 @@ impl Connection {
             Ok(listed) => listed,
             Err(error) => return self.refuse(None, error.into()).await,
         };
-        let mut tasks: Vec<TaskBrief> = listed
+        let seen = listed
             .into_iter()
-            .filter(|(_, task)| self.caller.may_see(&task.submitter) && self.reaches(&task.task_id))
-            .filter_map(|(_, task)| {
-                let attempt = task.attempts.last()?;
-                Some(TaskBrief {
-                    exec_id: attempt.exec_id?,
-                    attempt: Some(attempt.number),
-                    fence: None,
-                    running: !task.state.is_final(),
-                    last_seq: 0,
-                    task_id: task.task_id,
-                })
-            })
-            .collect();
-        tasks.reverse();
+            .map(|(_, task)| task)
+            .filter(|task| self.caller.may_see(&task.submitter) && self.reaches(&task.task_id));
+        let tasks = match task_list::briefs(&self.api.logs, seen.collect()).await {
+            Ok(tasks) => tasks,
+            Err(problem) => return self.refuse(None, problem).await,
+        };
         self.say(FromWorker::TaskList(TaskList {
             worker_id: self.manager.clone(),
             tasks,

@@ -4,10 +4,10 @@ use axum::body::Bytes;
 use axum::extract::ws::Message;
 use cogo_protocol::frame::{HEADER_LEN, OutputHeader};
 use cogo_protocol::message::{
-    ExecutionStarted, FromWorker, TaskComplete, TaskError, TaskOutput, error_code,
+    ExecutionStarted, FromWorker, OutputCut, TaskComplete, TaskError, TaskOutput, error_code,
 };
 use cogo_protocol::record::{Stream, Utf8Chunker};
-use cogo_protocol::task::{AttemptStatus, TaskId, TaskState, TaskStatus};
+use cogo_protocol::task::{AttemptStatus, MissingOutput, TaskId, TaskState, TaskStatus};
 use cogo_protocol::verdict::Outcome;
 use cogo_protocol::worker::WorkerId;
 
@@ -65,7 +65,11 @@ impl Outgoing {
                 self.log_end = log_end;
                 self.held_back()
             }
-            Told::Ended(status) => vec![text(&self.ended(*status))],
+            Told::Ended(status) => {
+                let mut messages = self.missing(&status);
+                messages.push(text(&self.ended(*status)));
+                messages
+            }
         }
     }
 
@@ -139,6 +143,24 @@ impl Outgoing {
             seq,
             chunk,
         }))
+    }
+
+    /// What of the last attempt's output could not be told.
+    fn missing(&self, status: &TaskStatus) -> Vec<Message> {
+        let attempt = status.attempts.last();
+        let missing = attempt.into_iter().flat_map(|it| &it.output_missing);
+        let cut = |missing: &MissingOutput| {
+            text(&FromWorker::OutputCut(OutputCut {
+                task_id: self.task_id.clone(),
+                worker_id: self.worker_id(),
+                first_seq: missing.first_seq,
+                end_seq: missing.end_seq,
+                bytes: missing.bytes,
+                timestamp: clock::unix_ms(),
+                fence: None,
+            }))
+        };
+        missing.map(cut).collect()
     }
 
     fn ended(&self, status: TaskStatus) -> FromWorker {

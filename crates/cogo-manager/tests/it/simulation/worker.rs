@@ -1,6 +1,6 @@
 //! A worker that keeps to the protocol, with a process that can die, hang and come back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use cogo_manager::coordinator::ConnectionId;
@@ -11,7 +11,7 @@ use cogo_protocol::message::{
     TaskComplete, TaskError, ToWorker, Welcome, error_code,
 };
 use cogo_protocol::task::{Fence, TaskId};
-use cogo_protocol::verdict::{Outcome, Verdict};
+use cogo_protocol::verdict::{Outcome, TimeoutClock, Verdict};
 use cogo_protocol::worker::{Capabilities, Health, WorkerId, WorkerStatus};
 
 use super::random::Random;
@@ -50,6 +50,8 @@ pub(super) struct Worker {
     pub(super) process: Process,
     pub(super) connection: Option<ConnectionId>,
     pub(super) runs: BTreeMap<Key, Run>,
+    /// What the present connection was asked to tell of. Nothing is told of anything else.
+    pub(super) fed: BTreeSet<Key>,
     pub(super) draining: bool,
     /// How often it lost what it knew.
     pub(super) amnesia: u64,
@@ -61,6 +63,8 @@ pub(super) struct Worker {
 
 /// A program that takes longer than any test, and has to be ended.
 const HANGS: Duration = Duration::from_secs(100_000);
+/// Memory with which no program runs out of it.
+const ENOUGH: u64 = 64 << 20;
 /// The longest program when everything goes well.
 const CALM_MAX: Duration = Duration::from_secs(2);
 
@@ -73,6 +77,7 @@ impl Worker {
             process: Process::Up,
             connection: None,
             runs: BTreeMap::new(),
+            fed: BTreeSet::new(),
             draining: false,
             amnesia: 0,
             calm: false,
@@ -115,6 +120,7 @@ impl Worker {
                 exec_id: ExecId::from_parts(fence.0, &[0; 10]),
                 running: run.running,
                 last_seq: 0,
+                blocked: None,
             })
             .collect()
     }
@@ -159,14 +165,16 @@ impl Worker {
                 let key = (acknowledge.task_id.clone(), acknowledge.fence);
                 if self.runs.get(&key).is_some_and(|run| !run.running) {
                     self.runs.remove(&key);
+                    self.fed.remove(&key);
                 }
             }
             ToWorker::Attach(attach) => {
-                let ended = |(key, run): (&Key, &Run)| {
-                    (key.0 == attach.task_id && !run.running).then(|| key.clone())
+                let mut of_task = self.runs.keys().rev();
+                let Some(key) = of_task.find(|key| key.0 == attach.task_id).cloned() else {
+                    return (vec![self.no_such_task(&attach.task_id)], None);
                 };
-                let keys: Vec<Key> = self.runs.iter().filter_map(ended).collect();
-                return (keys.iter().map(|key| self.end_of(key)).collect(), None);
+                self.fed.insert(key.clone());
+                return (self.told(&key), None);
             }
             ToWorker::Drain {} => self.draining = true,
             ToWorker::SendInput(_)
@@ -174,6 +182,7 @@ impl Worker {
             | ToWorker::ResizePty(_)
             | ToWorker::SignalTask(_)
             | ToWorker::ListTasks {}
+            | ToWorker::DetectBlock(_)
             | ToWorker::Joined(_) => (),
         }
         (Vec::new(), None)
@@ -187,13 +196,9 @@ impl Worker {
     ) -> (Vec<FromWorker>, Option<Key>) {
         let fence = execute.fence.expect("a manager names the fence");
         let key = (execute.task_id.clone(), fence);
-        if let Some(run) = self.runs.get(&key) {
-            let answer = if run.running {
-                self.started(&key)
-            } else {
-                self.end_of(&key)
-            };
-            return (vec![answer], None);
+        if self.runs.contains_key(&key) {
+            self.fed.insert(key.clone());
+            return (self.told(&key), None);
         }
         let rival = |it: &Key| it.0 == key.0;
         if self.runs.keys().any(|it| rival(it) && it.1 > fence) {
@@ -211,7 +216,7 @@ impl Worker {
         if random.percent(1) {
             return (vec![self.error(&key, error_code::SANDBOX_FAILED)], None);
         }
-        let (lasts, outcome) = draw(random);
+        let (lasts, outcome) = draw(execute, random);
         let lasts = if self.calm {
             lasts.min(CALM_MAX)
         } else {
@@ -224,7 +229,17 @@ impl Worker {
             running: true,
         };
         self.runs.insert(key.clone(), run);
+        self.fed.insert(key.clone());
         (vec![self.started(&key)], Some(key))
+    }
+
+    /// What it says first of an attempt that it is asked to tell of.
+    fn told(&self, key: &Key) -> Vec<FromWorker> {
+        let mut told = vec![self.started(key)];
+        if !self.runs[key].running {
+            told.push(self.end_of(key));
+        }
+        told
     }
 
     fn started(&self, key: &Key) -> FromWorker {
@@ -262,6 +277,21 @@ impl Worker {
             attempt: run.attempt,
             fence: Some(key.1),
         }))
+    }
+
+    fn no_such_task(&self, task_id: &TaskId) -> FromWorker {
+        let code = error_code::NO_SUCH_TASK;
+        FromWorker::TaskError(TaskError {
+            task_id: Some(task_id.clone()),
+            worker_id: self.id.clone(),
+            error: code.replace('_', " "),
+            code: Some(code.to_owned()),
+            hint: None,
+            timestamp: 0,
+            verdict: None,
+            last_seq: None,
+            fence: None,
+        })
     }
 
     fn error(&self, key: &Key, code: &str) -> FromWorker {
@@ -304,20 +334,37 @@ impl Worker {
     }
 }
 
-/// How long a command runs, and how it ends.
-fn draw(random: &mut Random) -> (Duration, Option<Outcome>) {
+/// How long a command runs, and how it ends. What has enough memory does not run out of it.
+fn draw(execute: &ExecuteCommand, random: &mut Random) -> (Duration, Option<Outcome>) {
     let lasts = match random.below(20) {
         0 => HANGS,
         1..=3 => random.millis(40_000),
         _ => random.millis(2000),
     };
-    let outcome = match random.below(20) {
+    let limit = execute.command.limits.memory_bytes.unwrap_or(1 << 20);
+    let status = cogo_protocol::verdict::ExitStatus::Signaled { signal: 9 };
+    let timed_out = |clock| Outcome::TimedOut {
+        after_ms: 5000,
+        clock,
+    };
+    let outcome = match random.below(24) {
         0 => None,
         1 | 2 => Some(Outcome::Exited { code: 1 }),
-        3 => Some(Outcome::OutOfMemory {
-            limit_bytes: 1,
-            peak_bytes: 1,
-            status: cogo_protocol::verdict::ExitStatus::Signaled { signal: 9 },
+        3 | 4 if limit < ENOUGH => Some(Outcome::OutOfMemory {
+            limit_bytes: limit,
+            peak_bytes: limit,
+            status,
+        }),
+        5 => Some(Outcome::PidsExhausted { limit: 9, status }),
+        6 => Some(Outcome::DiskFull {
+            limit_bytes: 9,
+            status,
+        }),
+        7 => Some(timed_out(TimeoutClock::Silence)),
+        8 => Some(timed_out(TimeoutClock::Wall)),
+        9 => Some(Outcome::Signaled {
+            signal: 9,
+            core_dumped: false,
         }),
         _ => Some(Outcome::Exited { code: 0 }),
     };

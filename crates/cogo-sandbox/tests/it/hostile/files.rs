@@ -345,6 +345,7 @@ fn places_with_data_of_the_host_are_hidden() {
     let Some(arena) = Arena::new() else {
         return;
     };
+    let own_program = std::env::current_exe().expect("a path");
     for place in [
         "/root",
         "/boot",
@@ -359,7 +360,10 @@ fn places_with_data_of_the_host_are_hidden() {
         "/sys",
         "/lost+found",
     ] {
-        arena.expect_refused(&format!("list {place}"), &["ENOENT", "EACCES"]);
+        // The program that attempts it is shown inside, with the way to it.
+        if !own_program.starts_with(place) {
+            arena.expect_refused(&format!("list {place}"), &["ENOENT", "EACCES"]);
+        }
     }
     arena.expect_reached_outside("list /var/lib");
 }

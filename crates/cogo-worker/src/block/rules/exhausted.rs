@@ -10,7 +10,7 @@ use crate::block::words;
 pub(in crate::block) fn oom(sample: &Sample) -> Finding {
     let limit = sample
         .memory
-        .limit
+        .and_then(|memory| memory.limit)
         .map_or_else(String::new, |limit| format!(" of {}", words::bytes(limit)));
     Finding {
         reason: BlockReason::MemoryExhausted,
@@ -48,7 +48,7 @@ pub(super) fn memory_short(view: &View<'_>) -> Option<Finding> {
     if !view.has_held(view.trace.memory_short, view.thresholds.memory_short) {
         return None;
     }
-    let memory = view.sample.memory;
+    let memory = view.sample.memory?;
     let limit = memory.limit?;
     Some(Finding {
         reason: BlockReason::MemoryExhausted,
@@ -110,9 +110,9 @@ pub(super) fn descriptors_full(view: &View<'_>) -> Option<Finding> {
 /// nothing was said.
 pub(super) fn throttled(view: &View<'_>) -> Option<Finding> {
     let silent = view.trace.output.unwrap_or(view.trace.started_at);
-    let long = view.run_time() >= view.thresholds.run_time
-        && view.has_held(view.trace.throttled, view.thresholds.spin)
-        && view.has_held(Some(silent), view.thresholds.spin);
+    let long = view.run_time() >= view.thresholds.throttled_run_time
+        && view.has_held(view.trace.throttled, view.thresholds.throttled)
+        && view.has_held(Some(silent), view.thresholds.throttled);
     let throttling = view.sample.throttling?;
     long.then(|| Finding {
         reason: BlockReason::CpuExhausted,

@@ -6,6 +6,8 @@ use clap::{Args, ValueEnum};
 use cogo_protocol::units::{Bytes, Cpus, TimeSpan};
 use cogo_sandbox::spec::{Isolation, Network};
 
+use crate::blocks::BlockOptions;
+
 const EXAMPLES: &str = "\
 Examples:
   cogo run -- cargo test                         in this directory, without a network
@@ -17,7 +19,7 @@ Examples:
 
 Exit codes:
   the command's own; 128+N if signal N ended it (137 also for out of memory)
-  123  nobody saw how it ended       124  timeout
+  122  it hung and was stopped      123  nobody saw how it ended      124  timeout
   125  cogo could not start it       126  not executable        127  not found
   129, 130, 143  cancelled by SIGHUP, Ctrl-C, SIGTERM or `cogo kill`
   141  nobody read the output any more
@@ -163,14 +165,17 @@ pub(crate) struct Options {
     /// Write a copy of the output to this file
     #[arg(long, value_name = "FILE", help_heading = "Input and output")]
     pub(super) log: Option<PathBuf>,
-    /// Print no summary
+    /// Print no summary, and no word about hangs
     #[arg(short, long, help_heading = "Input and output")]
     pub(super) quiet: bool,
+
+    #[command(flatten)]
+    pub(super) blocks: BlockOptions,
 }
 
 /// How strong the sandbox has to be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(super) enum IsolationOption {
+pub(crate) enum IsolationOption {
     /// Namespaces, seccomp, Landlock and enforced limits, all of them
     #[default]
     Strict,
@@ -178,6 +183,17 @@ pub(super) enum IsolationOption {
     Standard,
     /// Supervision alone: no protection, and the host's network
     None,
+}
+
+impl IsolationOption {
+    /// Its name on a command line.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Strict => "strict",
+            Self::Standard => "standard",
+            Self::None => "none",
+        }
+    }
 }
 
 impl From<IsolationOption> for Isolation {

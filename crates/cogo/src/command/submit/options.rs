@@ -8,6 +8,8 @@ use cogo_protocol::task::{Priority, TaskId};
 use cogo_protocol::units::{Bytes, Cpus, TimeSpan};
 use cogo_protocol::worker::WorkerId;
 
+use super::recovery::RecoveryOptions;
+use crate::blocks::BlockOptions;
 use crate::client::ServerOptions;
 
 const EXAMPLES: &str = "\
@@ -16,6 +18,7 @@ Examples:
   cogo submit -w . -- cargo test                 in this directory of the worker's host
   cogo submit --id build-42 --priority 9 -- make a name makes it safe to submit again
   cogo submit --detach -- ./long-job.sh          prints the task's name and returns
+  cogo submit --recover --memory 1GiB -- make    more memory, or less at once, if it needs that
   cogo submit --json -- true | jq .status        prints how it ended, in JSON
 
 Exit codes are those of `cogo run`; 124 also for a task that waited too long. Ctrl-C ends the task, \
@@ -43,7 +46,7 @@ pub(crate) struct Options {
     /// Print its name and leave it
     #[arg(short, long, help_heading = "Task")]
     pub(super) detach: bool,
-    /// Attempts at most; only those that were lost are repeated [default: 3]
+    /// Attempts that may be lost with their worker, and are repeated [default: 3]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..),
           help_heading = "Task")]
     pub(super) attempts: Option<u32>,
@@ -139,6 +142,10 @@ pub(crate) struct Options {
     #[arg(short, long, help_heading = "Input and output")]
     pub(super) quiet: bool,
 
+    #[command(flatten)]
+    pub(super) recovery: RecoveryOptions,
+    #[command(flatten)]
+    pub(super) blocks: BlockOptions,
     #[command(flatten)]
     pub(super) server: ServerOptions,
 }

@@ -35,6 +35,8 @@ pub(super) fn request(options: &Options) -> Result<TaskRequest, Failure> {
             rootfs: options.rootfs.clone(),
             read_only_paths: options.expose.clone(),
             grace_ms: options.grace.map(millis),
+            block_policy: options.blocks.policy(),
+            block_after: options.blocks.after(),
             ..CommandRequest::default()
         },
         requirements: Requirements {
@@ -46,6 +48,7 @@ pub(super) fn request(options: &Options) -> Result<TaskRequest, Failure> {
         priority: options.priority,
         attempts_max: options.attempts,
         queue_timeout: options.queue_timeout.map(millis),
+        recovery: options.recovery.request(),
     })
 }
 

@@ -1,14 +1,18 @@
 //! A server with its workers, and a way to look at its tasks.
 
+use std::collections::HashMap;
 use std::fs::File;
-use std::net::{SocketAddr, TcpListener};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Stdio};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use super::http::{Answer, Request, send};
 use crate::fixture::{Fixture, await_condition, strongest_tier};
+use crate::worker::fixture::Client;
 
 /// Before every path.
 pub(crate) const API: &str = "/api/sandbox";
@@ -119,6 +123,11 @@ impl Server {
         pid
     }
 
+    /// A client that speaks the worker's protocol with the manager.
+    pub(crate) fn connect(&self) -> Client {
+        Client::connect(&format!("ws://{}{API}/connect", self.address), &[]).unwrap()
+    }
+
     /// Waits until so many workers are connected.
     pub(crate) fn await_workers(&self, count: u64) {
         await_condition("workers", || {
@@ -210,6 +219,38 @@ impl Server {
             .unwrap();
         assert_eq!(answer.status, 200, "{name}: {:?}", answer.json());
         answer.body
+    }
+
+    /// How many ends of each task were told, since there is a server.
+    pub(crate) fn ends_told(&self) -> HashMap<String, usize> {
+        self.submit("the-last-one", "true");
+        self.await_status("the-last-one", "succeeded");
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_mins(1)))
+            .unwrap();
+        let head = format!(
+            "GET {API}/events?after=0 HTTP/1.1\r\nHost: {}\r\n\r\n",
+            self.address
+        );
+        (&stream).write_all(head.as_bytes()).unwrap();
+        let mut ends = HashMap::new();
+        for line in BufReader::new(stream).lines() {
+            let line = line.unwrap();
+            let Some(json) = line.strip_prefix("data: ") else {
+                continue;
+            };
+            let event: Value = serde_json::from_str(json).unwrap();
+            if event["type"] != "taskComplete" {
+                continue;
+            }
+            let task = event["taskId"].as_str().unwrap();
+            if task == "the-last-one" {
+                return ends;
+            }
+            *ends.entry(task.to_owned()).or_default() += 1;
+        }
+        panic!("the events ended");
     }
 
     /// Waits until nothing waits or runs.

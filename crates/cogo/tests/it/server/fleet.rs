@@ -37,15 +37,18 @@ impl Fleet {
     /// Checks that each task has ended once, and that its last attempt's output is whole.
     pub(crate) fn check(&self, server: &Server) -> Vec<Value> {
         let tasks: Vec<Value> = self.names.iter().map(|name| server.task(name)).collect();
+        let ends = server.ends_told();
         for (name, task) in self.names.iter().zip(&tasks) {
             assert_eq!(task["status"], "succeeded", "{task}");
             assert_eq!(task["verdict"]["kind"], "exited", "{task}");
+            assert_eq!(ends.get(name), Some(&1), "one end of {task}");
+            // No attempt but the last one was listened to.
             let attempts = task["attempts"].as_array().unwrap();
-            let answered = attempts
-                .iter()
-                .filter(|attempt| attempt["result"] == "exited with 0")
-                .count();
-            assert_eq!(answered, 1, "{task}");
+            for (n, attempt) in attempts.iter().enumerate() {
+                let answered = attempt["result"] == "exited with 0";
+                assert_eq!(answered, n + 1 == attempts.len(), "{task}");
+                assert_eq!(attempt["outputMissing"], Value::Null, "{task}");
+            }
             let output = String::from_utf8(server.output(name)).unwrap();
             assert!(output == Self::expected(name), "{name} wrote {output}");
         }

@@ -109,28 +109,7 @@ impl Worker {
         &self,
         headers: &[(&'static str, &str)],
     ) -> Result<Client, (u16, String)> {
-        let mut request = self.url.as_str().into_client_request().unwrap();
-        for (name, value) in headers {
-            request
-                .headers_mut()
-                .insert(*name, HeaderValue::from_str(value).unwrap());
-        }
-        let stream = TcpStream::connect(self.url.strip_prefix("ws://").unwrap()).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_nodelay(true).unwrap();
-        let config = WebSocketConfig::default().max_message_size(None);
-        match tungstenite::client::client_with_config(request, stream, Some(config)) {
-            Ok((socket, _)) => Ok(Client {
-                socket,
-                welcome: Value::Null,
-            }
-            .welcomed()),
-            Err(tungstenite::HandshakeError::Failure(tungstenite::Error::Http(response))) => {
-                let body = response.body().clone().unwrap_or_default();
-                Err((response.status().as_u16(), String::from_utf8(body).unwrap()))
-            }
-            Err(error) => panic!("{error}"),
-        }
+        Client::connect(&self.url, headers)
     }
 }
 
@@ -158,6 +137,37 @@ pub(crate) struct Client {
 }
 
 impl Client {
+    /// Connects to a worker, or to a manager that speaks as one, with these headers. On refusal
+    /// gives the status and what was said.
+    pub(crate) fn connect(
+        url: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Self, (u16, String)> {
+        let host = url.strip_prefix("ws://").unwrap();
+        let mut request = url.into_client_request().unwrap();
+        for (name, value) in headers {
+            request
+                .headers_mut()
+                .insert(*name, HeaderValue::from_str(value).unwrap());
+        }
+        let stream = TcpStream::connect(host.split('/').next().unwrap()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        let config = WebSocketConfig::default().max_message_size(None);
+        match tungstenite::client::client_with_config(request, stream, Some(config)) {
+            Ok((socket, _)) => Ok(Self {
+                socket,
+                welcome: Value::Null,
+            }
+            .welcomed()),
+            Err(tungstenite::HandshakeError::Failure(tungstenite::Error::Http(response))) => {
+                let body = response.body().clone().unwrap_or_default();
+                Err((response.status().as_u16(), String::from_utf8(body).unwrap()))
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+
     fn welcomed(mut self) -> Self {
         self.welcome = self.next();
         assert_eq!(self.welcome["type"], "welcome", "{}", self.welcome);
@@ -241,6 +251,7 @@ impl Client {
                 "execution_started" => told.started.push(message),
                 "task_output" => told.add(&message),
                 "output_cut" => told.cuts.push(message),
+                "block_detected" => told.blocks.push(message),
                 "task_complete" | "task_error" => {
                     told.end = message;
                     return told;
@@ -284,6 +295,7 @@ pub(crate) struct Told {
     pub(crate) stderr: String,
     pub(crate) seqs: Vec<u64>,
     pub(crate) cuts: Vec<Value>,
+    pub(crate) blocks: Vec<Value>,
     pub(crate) end: Value,
 }
 

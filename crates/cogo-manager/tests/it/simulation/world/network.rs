@@ -53,7 +53,7 @@ impl World {
         }
         if worker.is_up() {
             // What has ended while it hung is told now.
-            let untold = |key: &&Key| woke || ended.contains(key);
+            let untold = |key: &&Key| worker.fed.contains(*key) && (woke || ended.contains(key));
             let ends = worker.runs.iter().filter(|(_, run)| !run.running);
             let mut says: Vec<_> = (ends.map(|(key, _)| key).filter(untold))
                 .map(|key| worker.end_of(key))
@@ -105,6 +105,7 @@ impl World {
         self.connection_last += 1;
         let connection = self.connection_last;
         worker.connection = Some(ConnectionId(connection));
+        worker.fed.clear();
         worker.heartbeat_at = self.now + Duration::from_secs(2);
         let welcome = Box::new(worker.welcome());
         self.connections.insert(

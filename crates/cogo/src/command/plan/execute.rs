@@ -1,0 +1,194 @@
+//! `cogo plan run` and `cogo plan resume`.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use cogo_plan::cache::Cache;
+use cogo_plan::dispatch::{Cancel, Dispatch, DispatchError, Progress, Work};
+use cogo_plan::execute::{ExecuteError, Settings, execute};
+use cogo_plan::graph::Graph;
+use cogo_plan::journal::Journal;
+use cogo_plan::progress::PlanOutcome;
+use cogo_plan::route::Route;
+use cogo_protocol::verdict::Outcome;
+use cogo_sandbox::exec_dir::StateDir;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use super::local::Local;
+use super::remote::Remote;
+use super::runs::{About, RunDir, cache_dir};
+use super::screen::Screen;
+use super::{FILE, graph_of, read_text};
+use crate::client::{Client, ServerOptions};
+use crate::command::run::IsolationOption;
+use crate::failure::{Failure, note};
+use crate::{exit_code, instant};
+
+#[derive(Args, Debug)]
+pub(super) struct RunOptions {
+    /// The plan [default: cogo.yaml]
+    #[arg(value_name = "FILE", default_value = FILE)]
+    file: PathBuf,
+    /// Directory the steps work in [default: that of the plan]
+    #[arg(short, long, value_name = "DIR")]
+    workspace: Option<PathBuf>,
+    #[command(flatten)]
+    how: How,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ResumeOptions {
+    /// The run: its id, an unambiguous start or end of it, or `last`
+    #[arg(value_name = "RUN", default_value = "last")]
+    run: String,
+    #[command(flatten)]
+    how: How,
+}
+
+/// How to run, whatever is run.
+#[derive(Args, Debug)]
+pub(super) struct How {
+    /// Steps at the same time at most [default: the plan's, else the number of cores]
+    #[arg(short, long, value_name = "COUNT")]
+    parallel: Option<NonZeroUsize>,
+    /// Run steps that succeeded before with the same inputs, too
+    #[arg(long)]
+    no_cache: bool,
+    /// Print one JSON event a line
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Show no output of steps that succeed
+    #[arg(short, long)]
+    pub(super) quiet: bool,
+    /// Write what compilers, linters and tests found to this file, as SARIF
+    #[arg(long, value_name = "FILE")]
+    pub(super) sarif: Option<PathBuf>,
+    /// How strong the sandboxes have to be; what a host cannot enforce is refused
+    #[arg(long, value_enum, default_value_t)]
+    isolation: IsolationOption,
+    #[command(flatten)]
+    server: ServerOptions,
+}
+
+/// Runs a plan from its file.
+pub(super) fn run(options: &RunOptions, state: &StateDir) -> Result<u8, Failure> {
+    let text = read_text(&options.file)?;
+    let graph = graph_of(&options.file, &text)?;
+    let file = std::path::absolute(&options.file)?;
+    let folder = file.parent().unwrap_or(Path::new("/"));
+    let workspace = options.workspace.as_deref().unwrap_or(folder);
+    let workspace = workspace.canonicalize().map_err(|error| {
+        Failure::caused(
+            format!("failed to open workspace `{}`", workspace.display()),
+            &error,
+        )
+    })?;
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+    let about = About {
+        name: graph.plan.name.clone().unwrap_or_else(|| stem.into_owned()),
+        file,
+        workspace,
+        started_at_ms: instant::now_ms(),
+    };
+    let run = RunDir::create(state, &text, &about)?;
+    go(&run, &about, &graph, &text, &options.how, state)
+}
+
+/// Takes up a run.
+pub(super) fn resume(options: &ResumeOptions, state: &StateDir) -> Result<u8, Failure> {
+    let run = RunDir::find(state, &options.run)?;
+    let about = run.about()?;
+    let file = run.path.join("plan.yaml");
+    let text = read_text(&file)?;
+    let graph = graph_of(&file, &text)?;
+    go(&run, &about, &graph, &text, &options.how, state)
+}
+
+fn go(
+    run: &RunDir,
+    about: &About,
+    graph: &Graph,
+    text: &str,
+    how: &How,
+    state: &StateDir,
+) -> Result<u8, Failure> {
+    let settings = Settings {
+        run: run.id.clone(),
+        workspace: about.workspace.clone(),
+        artifacts: run.path.join("artifacts"),
+        cache: (!how.no_cache).then(|| Cache::new(cache_dir(state))),
+        parallel: how.parallel,
+    };
+    let journal = Journal::open(&run.path.join("journal"), text)?;
+    let remote = if how.server.is_given() {
+        let client = Client::find(&how.server, Some(state.path()))?;
+        Some(Remote::new(client, about.workspace.clone(), how.isolation))
+    } else {
+        None
+    };
+    let routes = Routes {
+        local: Local::new(state.clone(), about.workspace.clone(), how.isolation),
+        remote,
+    };
+    let cancel = Arc::new(Cancel::default());
+    listen(&cancel)?;
+    let mut screen = Screen::new(how, &graph.nodes);
+    screen.begin(&run.id)?;
+    let outcome = execute(graph, &settings, journal, &routes, &cancel, &mut |event| {
+        screen.show(event);
+    });
+    screen.finish()?;
+    match outcome {
+        Ok(PlanOutcome::Succeeded) => Ok(0),
+        Ok(PlanOutcome::Failed) => {
+            if !how.json {
+                note(&format!("`cogo plan resume {}` goes on from here", run.id));
+            }
+            Ok(exit_code::FAILURE)
+        }
+        Ok(PlanOutcome::Cancelled) => Ok(exit_code::SIGNAL_BASE + SIGINT as u8),
+        Err(error @ ExecuteError::Journal(_)) => Err(Failure::from(error)),
+    }
+}
+
+/// Turns signals into requests to cancel.
+fn listen(cancel: &Arc<Cancel>) -> Result<(), Failure> {
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])
+        .map_err(|error| Failure::caused("failed to listen for signals", &error))?;
+    let cancel = Arc::clone(cancel);
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            for _ in &mut signals {
+                note(if cancel.is_asked() {
+                    "killing all steps"
+                } else {
+                    "stopping all steps; Ctrl-C again kills them"
+                });
+                cancel.ask();
+            }
+        })?;
+    Ok(())
+}
+
+/// Sandbox steps go to the server, if one was named; all others run here.
+struct Routes {
+    local: Local,
+    remote: Option<Remote>,
+}
+
+impl Dispatch for Routes {
+    fn run(
+        &self,
+        work: &Work,
+        tell: &mut dyn FnMut(Progress<'_>),
+        cancel: &Cancel,
+    ) -> Result<Outcome, DispatchError> {
+        match (&self.remote, work.route) {
+            (Some(remote), Route::Sandbox) => remote.run(work, tell, cancel),
+            (Some(_), Route::Executor) | (None, _) => self.local.run(work, tell, cancel),
+        }
+    }
+}
