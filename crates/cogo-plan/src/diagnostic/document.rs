@@ -9,6 +9,8 @@ use serde_json::{Map, Value};
 
 /// Documents that are larger are given up; their lines are dropped.
 const DOCUMENT_MAX: usize = 32 * 1024 * 1024;
+/// Elements that lie deeper make the document none.
+const DEPTH_MAX: usize = 100;
 /// The key of an element's text.
 pub(super) const TEXT: &str = "#text";
 /// The key of the name of the root element.
@@ -244,6 +246,9 @@ fn xml_value(text: &str) -> Option<Value> {
     let mut reader = Reader::from_str(text);
     let mut stack: Vec<(String, Map<String, Value>)> = Vec::new();
     loop {
+        if stack.len() > DEPTH_MAX {
+            return None;
+        }
         match reader.read_event().ok()? {
             Event::Start(start) => stack.push(element(&start)),
             Event::Empty(start) => {
@@ -368,6 +373,14 @@ mod tests {
             ]),
             ["part", value]
         );
+    }
+
+    #[test]
+    fn a_bottomless_document_is_given_back() {
+        let deep = format!("{}{}", "<checkstyle>".repeat(200_000), "</checkstyle>");
+        assert!(read(&[&deep])[0].starts_with("lines <checkstyle>"));
+        let deep = format!("{}{}", "[".repeat(200_000), "]".repeat(200_000));
+        assert!(read(&[&deep])[0].starts_with("lines [["));
     }
 
     #[test]

@@ -97,7 +97,7 @@ fn diagnostic(table: &Table, format: &DocumentFormat, scopes: &Scopes) -> Option
     let message = text(&format.message).or_else(|| code.clone())?;
     Some(Diagnostic {
         tool: format.name.clone(),
-        file: text(&format.file).map(without_scheme),
+        file: text(&format.file).map(|file| without_scheme(&file).to_owned()),
         line: number(&format.line).map(|line| line + lines),
         column: number(&format.column).map(|column| column + columns),
         end_line: number(&format.end_line).map(|line| line + lines),
@@ -110,9 +110,8 @@ fn diagnostic(table: &Table, format: &DocumentFormat, scopes: &Scopes) -> Option
 }
 
 /// A path of a file, without the scheme that some reports put before it.
-fn without_scheme(file: String) -> String {
-    file.strip_prefix("file://")
-        .map_or(file.clone(), str::to_owned)
+fn without_scheme(file: &str) -> &str {
+    file.strip_prefix("file://").unwrap_or(file)
 }
 
 /// Whether a path leads to `true`, or to the text behind its `=`.

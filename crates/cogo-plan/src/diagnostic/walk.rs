@@ -33,6 +33,8 @@ const MESSAGES: &[&str] = &[
     "explanation",
     "#text",
 ];
+/// Keys under which there is nothing but a file, even if its name has no dot.
+const SURE_FILES: &[&str] = &["file", "filename", "filepath"];
 const FILES: &[&str] = &[
     "file",
     "filename",
@@ -286,10 +288,10 @@ fn places(fields: &Map<String, Value>) -> impl Iterator<Item = &Map<String, Valu
 }
 
 fn file(fields: &Map<String, Value>, depth: usize) -> Option<String> {
-    let own = get(fields, FILES).find_map(|value| {
-        let text = text_of(value).filter(|_| value.is_string())?;
-        Some(text).filter(|text| looks_like_file(text))
-    });
+    let texts = |names| get(fields, names).filter_map(Value::as_str);
+    let sure = texts(SURE_FILES).find(|text| !text.is_empty() && !text.contains('\n'));
+    let own = sure.or_else(|| texts(FILES).find(|text| looks_like_file(text)));
+    let own = own.map(str::to_owned);
     own.or_else(|| {
         if depth > 3 {
             return None;

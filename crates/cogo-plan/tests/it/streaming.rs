@@ -4,6 +4,7 @@ use std::fs;
 
 use cogo_plan::diagnostic::{Diagnostic, Parser};
 use cogo_protocol::record::Stream;
+use proptest::prelude::*;
 
 use crate::{lines, parsed, recordings};
 
@@ -108,16 +109,13 @@ fn what_was_misread_is_read_again() {
 
 #[test]
 fn the_command_settles_what_a_line_does_not() {
-    let line = b"a.c(3): warning C1: x\n";
+    let line = b"a.py:3: error: x\n";
     let tool = |command| {
         let found = Parser::new(command).parse(line);
         found.first().map(|found| found.tool.clone())
     };
-    assert_eq!(tool(None).as_deref(), Some("msbuild"));
-    assert_eq!(
-        tool(Some("/usr/bin/dotnet build")).as_deref(),
-        Some("msbuild")
-    );
+    assert_eq!(tool(None).as_deref(), Some("mypy"));
+    assert_eq!(tool(Some("/usr/bin/gcc -c a.py")).as_deref(), Some("gcc"));
 }
 
 #[test]
@@ -162,4 +160,43 @@ fn test_events_of_go_are_read_through() {
         lines(&parsed(text.as_bytes())),
         "go: a_test.go:12: error: want 3, got 4\n"
     );
+}
+
+/// Pieces that begin, continue and break diagnostics of many formats.
+fn piece() -> impl Strategy<Value = &'static str> {
+    proptest::sample::select(vec![
+        "error: x",
+        "  error: x",
+        "Error: x",
+        " --> a.rs:1:2",
+        "a.c:3:1: error: x",
+        "{",
+        "}",
+        "[{\"a\": 1}]",
+        "<?xml version='1.0'?>",
+        "<checkstyle>",
+        "</checkstyle>",
+        "Traceback (most recent call last):",
+        "  File \"a.py\", line 3, in f",
+        "CMake Error at a:1 (x):",
+        "  x",
+        "\u{1b}[1m",
+        "\r",
+        "\n",
+        "\n\n",
+        "    ^",
+        "│ Error: ü",
+        "99999999999999999999",
+        "a.c:99999999999999999999: error: x",
+    ])
+}
+
+proptest! {
+    #[test]
+    fn no_mixture_of_formats_does_harm(pieces in proptest::collection::vec(piece(), 0..60)) {
+        let text = pieces.concat();
+        let whole = parsed(text.as_bytes());
+        prop_assert!(whole.iter().all(|found| !found.tool.is_empty()));
+        prop_assert_eq!(in_pieces(text.as_bytes(), 5), whole);
+    }
 }
