@@ -97,8 +97,7 @@ fn heard(text: &str) -> anyhow::Result<Heard> {
                 .to_vec(),
         ),
         Some("task_complete") if message["exitCode"] == 0 => Heard::Ended(task_id()),
-        Some("task_complete") => bail!("{text}"),
-        Some("task_error") => bail!("{text}"),
+        Some("task_complete" | "task_error") => bail!("{text}"),
         Some(_) | None => Heard::Other,
     })
 }

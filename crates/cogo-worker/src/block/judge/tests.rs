@@ -129,11 +129,11 @@ fn pipe(readers: &[i32], writers: &[i32]) -> Target {
     })
 }
 
-fn printed(position: u64) -> Option<Output> {
-    Some(Output {
+const fn printed(position: u64) -> Output {
+    Output {
         position,
         mid_line: false,
-    })
+    }
 }
 
 fn reads_input() -> Sample {
@@ -333,7 +333,7 @@ fn a_silent_computation_is_accused_after_its_set_time_only() {
 #[test]
 fn output_traffic_memory_or_children_are_progress() {
     let changes: [fn(&mut Sample, u64); 4] = [
-        |sample, look| sample.output = printed(look / 40),
+        |sample, look| sample.output = Some(printed(look / 40)),
         |sample, look| sample.processes[0].bytes_written = look * 1000,
         |sample, look| sample.processes[0].faults = look * 100,
         |sample, look| {
@@ -417,10 +417,10 @@ fn a_block_that_ends_is_forgotten_and_told_again_when_it_comes_back() {
     court.expect(3, &reads_input(), BlockReason::WaitingForInput);
     court.position += 1;
     let mut moved = busy(9, 1.0);
-    moved.output = printed(court.position);
+    moved.output = Some(printed(court.position));
     court.expect_silence(0, &moved);
     assert_eq!(court.judge.standing(), None);
     let mut again = reads_input();
-    again.output = printed(court.position);
+    again.output = Some(printed(court.position));
     court.expect(3, &again, BlockReason::WaitingForInput);
 }
