@@ -1,4 +1,5 @@
-//! The manager as its clients see it: real processes, real sandboxes, a real disk, over WebSockets.
+//! The manager as its clients see it: real processes, real sandboxes, a real disk, and connections
+//! that speak the protocol.
 //!
 //! Beside `cogo serve` run a bare `cogo worker`, where that can do the same, and the seed design:
 //! an asyncio manager with Node workers, without sandbox and without a disk. Contenders live one
@@ -45,6 +46,9 @@ pub(crate) struct Options {
     cogo: Option<std::path::PathBuf>,
 }
 
+/// A part of the benchmark: prints its tables.
+type Part = fn(&Runtime, &Setup, &Options) -> anyhow::Result<()>;
+
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     println!("{}\n", host::machine());
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -59,7 +63,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         cogo.canonicalize()
             .context("no `cogo` beside this program")?,
     )?;
-    let parts: [(&str, fn(&Runtime, &Setup, &Options) -> anyhow::Result<()>); 5] = [
+    let parts: [(&str, Part); 5] = [
         ("tasks", tasks::run),
         ("output", output::run),
         ("fan-out", fan_out::run),
