@@ -1,4 +1,5 @@
-//! The manager as its clients see it: real processes, real sandboxes, a real disk, over `WebSocket`s.
+//! The manager as its clients see it: real processes, real sandboxes, a real disk, and connections
+//! that speak the protocol.
 //!
 //! Beside `cogo serve` run a bare `cogo worker`, where that can do the same, and the seed design:
 //! an asyncio manager with Node workers, without sandbox and without a disk. Contenders live one
@@ -45,7 +46,7 @@ pub(crate) struct Options {
     cogo: Option<std::path::PathBuf>,
 }
 
-/// Measures one thing, with each contender.
+/// A part of the benchmark: prints its tables.
 type Part = fn(&Runtime, &Setup, &Options) -> anyhow::Result<()>;
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
