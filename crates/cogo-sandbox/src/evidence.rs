@@ -5,7 +5,7 @@
 //! | look | costs | tells |
 //! |---|---|---|
 //! | [`Observer::glance`] | a few µs | whether anything ran, whether a limit was hit |
-//! | [`Observer::survey`] | tens of µs | memory, disk, output, throttling of the whole tree |
+//! | [`Observer::survey`] | about ten µs | how near the whole tree is to its limits |
 //! | [`Observer::examine`] | tens of µs for each thread | every process and thread, and what it waits for |
 //!
 //! A wait is resolved as far as the kernel tells: the system call and its arguments, the
@@ -29,7 +29,7 @@ mod thread;
 
 use std::time::Duration;
 
-pub use observer::Observer;
+pub use observer::{Detail, Observer};
 
 /// What changes with every step of an exec, read at a fast pace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,16 +53,16 @@ pub struct Sample {
     pub init: i32,
     /// What a glance shows, read before the rest.
     pub glance: Glance,
-    /// Memory of the whole tree.
-    pub memory: Memory,
-    /// Processes and threads of the whole tree.
+    /// Memory of the whole tree; `None` in a survey of one that is far from its limit.
+    pub memory: Option<Memory>,
+    /// Processes and threads of the whole tree; in a survey only once some were refused.
     pub pids: Bounded,
     /// The sandbox's private disk, in bytes.
     pub disk: Option<Bounded>,
     /// How the cpu limit was applied so far.
     pub throttling: Option<Throttling>,
-    /// What the exec printed.
-    pub output: Output,
+    /// What the exec printed; `None` in a survey.
+    pub output: Option<Output>,
     /// Whether processes and threads were looked at, and all of them could be read. What is
     /// missing must not be taken for absent.
     pub complete: bool,

@@ -20,6 +20,7 @@ pub struct Gauge {
 
 #[derive(Debug)]
 struct MemoryFiles {
+    usage: OwnedFd,
     stat: OwnedFd,
     limit: OwnedFd,
     kills: OwnedFd,
@@ -105,6 +106,22 @@ impl Gauge {
         Some((current, limit))
     }
 
+    /// Whether more than that share of the limit is in use, page cache included. Reading this
+    /// costs a fraction of [`Self::memory`], for which the kernel adds up statistics.
+    pub fn memory_is_near(&self, share: f64) -> bool {
+        let Some(files) = &self.memory else {
+            return false;
+        };
+        let number = |fd| read(fd)?.trim().parse::<u64>().ok();
+        let (usage, limit) = (number(&files.usage), number(&files.limit));
+        match (usage, limit) {
+            (Some(usage), Some(limit)) => usage as f64 > limit as f64 * share,
+            // No number is no limit.
+            (_, None) => false,
+            (None, Some(_)) => true,
+        }
+    }
+
     /// Memory now.
     pub fn memory(&self) -> Option<MemoryReading> {
         let files = self.memory.as_ref()?;
@@ -136,11 +153,16 @@ impl Gauge {
 
 impl MemoryFiles {
     fn open(version: Version, open: impl Fn(&str) -> Option<OwnedFd>) -> Option<Self> {
-        let (limit, kills) = match version {
-            Version::V1 => ("memory.limit_in_bytes", "memory.oom_control"),
-            Version::V2 => ("memory.max", "memory.events"),
+        let (usage, limit, kills) = match version {
+            Version::V1 => (
+                "memory.usage_in_bytes",
+                "memory.limit_in_bytes",
+                "memory.oom_control",
+            ),
+            Version::V2 => ("memory.current", "memory.max", "memory.events"),
         };
         Some(Self {
+            usage: open(usage)?,
             stat: open("memory.stat")?,
             limit: open(limit)?,
             kills: open(kills)?,
@@ -181,6 +203,7 @@ mod tests {
             "anon 100\nshmem 20\nkernel_stack 3\npgmajfault 7\n",
         );
         put("memory.max", "max\n");
+        put("memory.current", "150\n");
         put("memory.events", "max 3\noom 2\noom_kill 1\n");
         put("pids.current", "5\n");
         put("pids.max", "10\n");
@@ -197,6 +220,9 @@ mod tests {
             major_faults: 7,
         };
         assert_eq!(gauge.memory(), Some(expected));
+        assert!(!gauge.memory_is_near(0.75));
+        put("memory.max", "199\n");
+        assert!(gauge.memory_is_near(0.75));
     }
 
     #[test]

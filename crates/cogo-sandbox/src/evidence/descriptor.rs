@@ -137,7 +137,7 @@ impl Descriptors<'_> {
             return self.pipe(descriptor, inode);
         }
         if let Some(inode) = numbered(&link, "socket:[") {
-            return self.socket(inode);
+            return self.socket(descriptor, inode);
         }
         let kind = if link.starts_with("pidfd:") {
             "pidfd"
@@ -194,19 +194,21 @@ impl Descriptors<'_> {
         Target::Pipe(self.surroundings.channel(inode))
     }
 
-    fn socket(&mut self, inode: u64) -> Target {
+    fn socket(&mut self, descriptor: i32, inode: u64) -> Target {
         let Self {
             pid, surroundings, ..
         } = self;
-        surroundings.sockets.load(*pid);
         let Surroundings {
             sockets,
             holders,
             pids,
             ..
         } = &mut **surroundings;
-        let holders = holders.get_or_insert_with(|| Holders::find(pids));
-        sockets.target(inode, |other| holders.channel(other))
+        // Only for connections, since it goes through all descriptors.
+        sockets.target(*pid, descriptor, inode, |other| {
+            let holders = holders.get_or_insert_with(|| Holders::find(pids));
+            holders.channel(other)
+        })
     }
 
     fn timer(&self, descriptor: i32) -> Option<Duration> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::call::{self, Arguments};
 use super::descriptor::{Descriptors, Surroundings};
-use super::socket::{Reach, Sockets};
+use super::socket::{Listeners, Reach, Sockets};
 use super::thread::{self, Place, Schedule, Stat};
 use super::{
     Bounded, Call, Glance, Memory, Output, Process, Sample, Target, Thread, Throttling, Wait,
@@ -21,8 +21,20 @@ use crate::spec::{ExecSpec, Isolation, Network};
 /// Most threads that are looked at. A tree that is larger is not judged by its waits.
 const THREADS_MAX: usize = 1024;
 
+/// Below this share of its limit, memory is not looked at closely.
+const MEMORY_NOTABLE: f64 = 0.75;
+
 /// With fewer open descriptors than this, no limit worth the name is near.
 const DESCRIPTORS_NOTABLE: u64 = 16;
+
+/// How much is read of each thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// What a judgement needs.
+    Waits,
+    /// Also the kernel functions they sleep in, and how many clients wait, for a reader.
+    WithPlaces,
+}
 
 /// Looks at one running exec. Holds a few descriptors of its control group.
 #[derive(Debug)]
@@ -34,9 +46,11 @@ pub struct Observer {
     terminal: u64,
     reach: Reach,
     has_scratch: bool,
+    has_cpu_limit: bool,
     cgroup: Option<Cgroup>,
     gauge: Gauge,
     log_dir: PathBuf,
+    listeners: Listeners,
 }
 
 impl Observer {
@@ -56,10 +70,12 @@ impl Observer {
             supervisor: running.supervisor_pid,
             terminal: spec.pty.map_or(0, |_| device(stat.terminal)),
             reach: reach(spec),
+            has_cpu_limit: spec.limits.cpus.is_some(),
             has_scratch: spec.isolation != Isolation::None,
             gauge: cgroup.as_ref().map_or_else(Gauge::default, Cgroup::gauge),
             cgroup,
             log_dir: exec.log_dir(),
+            listeners: Listeners::default(),
         })
     }
 
@@ -90,31 +106,47 @@ impl Observer {
         self.gauge.pids_refused()
     }
 
-    /// Looks at the tree as a whole.
+    /// Looks at the tree as a whole: what of its limits is near.
     pub fn survey(&self) -> Sample {
+        let glance = self.glance();
+        let has_news = glance.oom_kills + glance.pids_refused > 0;
+        Sample {
+            command: self.command,
+            init: self.init,
+            disk: self.disk(),
+            memory: (has_news || self.gauge.memory_is_near(MEMORY_NOTABLE))
+                .then(|| self.memory())
+                .flatten(),
+            pids: has_news.then(|| self.pids_in_use()).unwrap_or_default(),
+            throttling: self.throttling(),
+            glance,
+            ..Sample::default()
+        }
+    }
+
+    /// Looks at every process and thread, as closely as asked.
+    pub fn examine(&mut self, detail: Detail) -> Sample {
         let mut sample = Sample {
             command: self.command,
             init: self.init,
             glance: self.glance(),
             disk: self.disk(),
-            output: self.output(),
+            memory: self.memory(),
+            pids: self.pids_in_use(),
+            throttling: self.throttling(),
+            output: Some(self.output()),
+            complete: true,
             ..Sample::default()
         };
-        self.read_group(&mut sample);
-        sample
-    }
-
-    /// Looks at every process and thread.
-    pub fn examine(&self) -> Sample {
-        let mut sample = self.survey();
-        sample.complete = true;
         let pids = self.pids();
-        let sockets = Sockets::new(self.reach);
+        let mut listeners = std::mem::take(&mut self.listeners);
+        listeners.suffice = detail == Detail::Waits;
+        let sockets = Sockets::new(self.reach, listeners);
         let mut surroundings =
             Surroundings::new(self.supervisor, self.terminal, sockets, pids.clone());
         let mut room = THREADS_MAX;
         for pid in pids {
-            match self.process(pid, room, &mut surroundings) {
+            match self.process(pid, room, detail, &mut surroundings) {
                 Some(process) => {
                     room -= process.threads.len();
                     sample.processes.push(process);
@@ -127,23 +159,28 @@ impl Observer {
                 }
             }
         }
+        self.listeners = surroundings.sockets.into_listeners();
         sample
     }
 
-    fn read_group(&self, sample: &mut Sample) {
-        if let Some(memory) = self.gauge.memory() {
-            sample.memory = Memory {
-                held: memory.held,
-                limit: memory.limit,
-                major_faults: memory.major_faults,
-            };
-        }
-        if let Some((used, limit)) = self.gauge.pids() {
-            sample.pids = Bounded { used, limit };
-        }
-        let throttling = self.gauge.throttling();
-        sample.throttling =
-            throttling.map(|(periods, throttled)| Throttling { periods, throttled });
+    fn memory(&self) -> Option<Memory> {
+        self.gauge.memory().map(|memory| Memory {
+            held: memory.held,
+            limit: memory.limit,
+            major_faults: memory.major_faults,
+        })
+    }
+
+    fn pids_in_use(&self) -> Bounded {
+        let found = self.gauge.pids();
+        found.map_or_else(Bounded::default, |(used, limit)| Bounded { used, limit })
+    }
+
+    fn throttling(&self) -> Option<Throttling> {
+        let found = self.has_cpu_limit.then(|| self.gauge.throttling());
+        found
+            .flatten()
+            .map(|(periods, throttled)| Throttling { periods, throttled })
     }
 
     /// Processes of the exec, without the sandbox's process 1.
@@ -154,7 +191,13 @@ impl Observer {
         pids
     }
 
-    fn process(&self, pid: i32, room: usize, surroundings: &mut Surroundings) -> Option<Process> {
+    fn process(
+        &self,
+        pid: i32,
+        room: usize,
+        detail: Detail,
+        surroundings: &mut Surroundings,
+    ) -> Option<Process> {
         let mut tids = proc_file::numbers_in(&format!("/proc/{pid}/task")).ok()?;
         tids.sort_unstable();
         if tids.len() > room {
@@ -174,9 +217,12 @@ impl Observer {
                 parent = Some(stat.parent);
                 process.name.clone_from(&stat.name);
             }
-            process
-                .threads
-                .push(self.thread(pid, tid, &stat, surroundings));
+            let mut thread = self.thread(pid, tid, &stat, surroundings);
+            let sleeps = !matches!(thread.wait.call, Call::Running | Call::Zombie);
+            if detail == Detail::WithPlaces && sleeps {
+                thread.kernel_function = thread::kernel_function(pid, tid);
+            }
+            process.threads.push(thread);
         }
         process.parent = parent?;
         name_owners(&mut process);
@@ -208,17 +254,13 @@ impl Observer {
             'T' | 't' => self.stopped(stat),
             state => asleep(pid, tid, state, &mut descriptors),
         };
-        let kernel_function = match wait.call {
-            Call::Running | Call::Zombie => String::new(),
-            _ => thread::kernel_function(pid, tid),
-        };
         Thread {
             tid,
             cpu: schedule.cpu,
             queued: schedule.queued,
             turns: schedule.turns,
             wait,
-            kernel_function,
+            kernel_function: String::new(),
         }
     }
 

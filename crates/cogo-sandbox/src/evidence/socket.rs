@@ -1,6 +1,6 @@
 //! Sockets, from the tables in `/proc/<pid>/net`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::proc_file;
@@ -10,6 +10,9 @@ const ESTABLISHED: u8 = 1;
 const SYN_SENT: u8 = 2;
 const CLOSE_WAIT: u8 = 8;
 const LISTEN: u8 = 10;
+
+/// Sockets that are remembered; beyond them all are forgotten.
+const LISTENERS_MAX: usize = 256;
 
 /// Whether something outside of the exec can be at the other end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,10 +25,31 @@ pub(super) enum Reach {
     Host,
 }
 
-/// The sockets of an exec's network, read when first needed.
+/// The sockets of an exec's network. A table is read when it is first needed: for those of TCP the
+/// kernel walks through all of its hash table, which takes over a millisecond.
 pub(super) struct Sockets {
     reach: Reach,
-    table: Option<HashMap<u64, Socket>>,
+    table: HashMap<u64, Socket>,
+    loaded: Vec<Protocol>,
+    /// Sockets that were seen to wait for clients. They do so for as long as they are there.
+    listeners: Listeners,
+}
+
+/// Sockets that wait for clients, remembered between looks.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Listeners {
+    pub(super) inodes: HashSet<u64>,
+    /// Whether it is enough to know that they are, without how many clients wait.
+    pub(super) suffice: bool,
+}
+
+/// What a socket speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Protocol {
+    Tcp,
+    Tcp6,
+    Datagram,
+    Unix,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -47,66 +71,135 @@ struct Tcp {
     unread: u64,
 }
 
+impl Protocol {
+    /// By the name that the kernel gives the socket behind a descriptor.
+    fn of(pid: i32, descriptor: i32) -> Option<Self> {
+        let mut name = [0_u8; 32];
+        let path = format!("/proc/{pid}/fd/{descriptor}");
+        let length = rustix::fs::getxattr(path, "system.sockprotoname", &mut name[..]).ok()?;
+        let name = name[..length].split(|byte| *byte == 0).next()?;
+        match name {
+            b"TCP" => Some(Self::Tcp),
+            b"TCPv6" => Some(Self::Tcp6),
+            b"UDP" | b"UDPv6" => Some(Self::Datagram),
+            name if name.starts_with(b"UNIX") => Some(Self::Unix),
+            _ => None,
+        }
+    }
+}
+
 impl Sockets {
-    pub(super) fn new(reach: Reach) -> Self {
-        Self { reach, table: None }
+    pub(super) fn new(reach: Reach, listeners: Listeners) -> Self {
+        Self {
+            reach,
+            table: HashMap::new(),
+            loaded: Vec::new(),
+            listeners,
+        }
     }
 
-    /// Reads the tables through a process of the exec, unless that was done.
-    pub(super) fn load(&mut self, pid: i32) {
-        if self.table.is_some() {
+    /// What is to be remembered for the next look.
+    pub(super) fn into_listeners(mut self) -> Listeners {
+        if self.listeners.inodes.len() > LISTENERS_MAX {
+            self.listeners.inodes.clear();
+        }
+        self.listeners
+    }
+
+    /// Reads a table through a process of the exec, unless that was done.
+    fn load(&mut self, pid: i32, protocol: Protocol) {
+        if self.loaded.contains(&protocol) {
             return;
         }
-        let mut table = HashMap::new();
+        self.loaded.push(protocol);
         let read =
             |name: &str| proc_file::read(&format!("/proc/{pid}/net/{name}")).unwrap_or_default();
-        for name in ["tcp", "tcp6"] {
-            let text = read(name);
-            let rows = text.lines().skip(1).filter_map(parse_tcp);
-            table.extend(rows.map(|(inode, tcp)| (inode, Socket::Tcp(tcp))));
+        match protocol {
+            Protocol::Tcp | Protocol::Tcp6 => {
+                let text = read(if protocol == Protocol::Tcp {
+                    "tcp"
+                } else {
+                    "tcp6"
+                });
+                let rows = text.lines().skip(1).filter_map(parse_tcp);
+                let rows = rows.map(|(inode, tcp)| (inode, Socket::Tcp(tcp)));
+                self.table.extend(rows);
+            }
+            Protocol::Datagram => {
+                for name in ["udp", "udp6"] {
+                    let text = read(name);
+                    let rows = text.lines().skip(1).filter_map(parse_tcp);
+                    let rows = rows.map(|(inode, _)| (inode, Socket::Datagram));
+                    self.table.extend(rows);
+                }
+            }
+            Protocol::Unix => {
+                let text = read("unix");
+                self.table
+                    .extend(text.lines().skip(1).filter_map(parse_unix));
+            }
         }
-        for name in ["udp", "udp6"] {
-            let text = read(name);
-            let rows = text.lines().skip(1).filter_map(parse_tcp);
-            table.extend(rows.map(|(inode, _)| (inode, Socket::Datagram)));
+    }
+
+    /// Reads what has to be known of a socket, and no more where the kernel names its protocol.
+    fn find(&mut self, pid: i32, descriptor: i32, inode: u64) -> Option<Socket> {
+        let all = [
+            Protocol::Unix,
+            Protocol::Tcp,
+            Protocol::Tcp6,
+            Protocol::Datagram,
+        ];
+        match Protocol::of(pid, descriptor) {
+            Some(Protocol::Datagram) => return Some(Socket::Datagram),
+            Some(protocol) => self.load(pid, protocol),
+            None => all.iter().for_each(|protocol| self.load(pid, *protocol)),
         }
-        let text = read("unix");
-        table.extend(text.lines().skip(1).filter_map(parse_unix));
-        self.table = Some(table);
+        let found = self.table.get(&inode).copied();
+        if let Some(Socket::Tcp(tcp)) = found
+            && tcp.state != LISTEN
+        {
+            // One side of a connection may use the other family's name for the same address.
+            self.load(pid, Protocol::Tcp);
+            self.load(pid, Protocol::Tcp6);
+        }
+        found
     }
 
     /// What a socket leads to. `holders` tells who inside has a descriptor of a socket.
-    pub(super) fn target(&self, inode: u64, holders: impl Fn(u64) -> Channel) -> Target {
-        let Some(table) = &self.table else {
-            return unknown(inode);
-        };
-        match table.get(&inode) {
-            Some(Socket::Tcp(tcp)) if tcp.state == LISTEN => Target::Listener {
-                waiting: tcp.unread,
-            },
-            Some(Socket::Tcp(tcp)) => self.tcp(*tcp, inode, table, holders),
+    pub(super) fn target(
+        &mut self,
+        pid: i32,
+        descriptor: i32,
+        inode: u64,
+        holders: impl FnMut(u64) -> Channel,
+    ) -> Target {
+        if self.listeners.suffice && self.listeners.inodes.contains(&inode) {
+            return Target::Listener { waiting: 0 };
+        }
+        match self.find(pid, descriptor, inode) {
+            Some(Socket::Tcp(tcp)) if tcp.state == LISTEN => {
+                self.listeners.inodes.insert(inode);
+                Target::Listener {
+                    waiting: tcp.unread,
+                }
+            }
+            Some(Socket::Tcp(tcp)) => self.tcp(tcp, inode, holders),
             Some(Socket::Unix { listens: true, .. }) => Target::Listener { waiting: 0 },
             Some(Socket::Unix {
                 connected: true, ..
-            }) => self.unix(inode, table, holders),
+            }) => self.unix(inode, holders),
             Some(Socket::Datagram | Socket::Unix { .. }) | None => unknown(inode),
         }
     }
 
-    fn tcp(
-        &self,
-        tcp: Tcp,
-        inode: u64,
-        table: &HashMap<u64, Socket>,
-        holders: impl Fn(u64) -> Channel,
-    ) -> Target {
+    fn tcp(&self, tcp: Tcp, inode: u64, mut holders: impl FnMut(u64) -> Channel) -> Target {
         let remote = Target::Remote {
             peer: match tcp.state {
                 SYN_SENT => format!("{}, which does not answer", tcp.remote),
                 _ => tcp.remote.to_string(),
             },
         };
-        let peer = table.iter().find_map(|(other, socket)| match socket {
+        let peer = self.table.iter().find_map(|(other, socket)| match socket {
             Socket::Tcp(found) if found.local == tcp.remote && found.remote == tcp.local => {
                 Some((*other, *found))
             }
@@ -133,16 +226,11 @@ impl Sockets {
     /// The kernel does not list who is connected to whom. Abstract names belong to the network,
     /// and no socket file of the host is shown inside; on the host's network, both ends of a
     /// pair are made at once and have numbers beside each other.
-    fn unix(
-        &self,
-        inode: u64,
-        table: &HashMap<u64, Socket>,
-        holders: impl Fn(u64) -> Channel,
-    ) -> Target {
+    fn unix(&self, inode: u64, mut holders: impl FnMut(u64) -> Channel) -> Target {
         let mut peer = Channel::default();
         for other in [inode.wrapping_sub(1), inode + 1] {
             if matches!(
-                table.get(&other),
+                self.table.get(&other),
                 Some(Socket::Unix {
                     connected: true,
                     ..

@@ -129,7 +129,10 @@ impl Judge {
         let disk = sample.disk.and_then(|disk| Some((disk.used, disk.limit?)));
         ResourceUsage {
             cpu: percent(self.trace.cpu_share, self.capacity.cpus),
-            memory: percent(sample.memory.held as f64, self.capacity.memory as f64),
+            memory: percent(
+                sample.memory.map_or(0, |memory| memory.held) as f64,
+                self.capacity.memory as f64,
+            ),
             disk: disk.map_or(0.0, |(used, limit)| percent(used as f64, limit as f64)),
         }
     }

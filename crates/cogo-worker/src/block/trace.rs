@@ -140,8 +140,10 @@ impl Trace {
     }
 
     fn add_group(&mut self, sample: &Sample, thresholds: &Thresholds, now: Instant) {
-        if self.position != sample.output.position {
-            self.position = sample.output.position;
+        if let Some(output) = sample.output
+            && self.position != output.position
+        {
+            self.position = output.position;
             self.output = Some(now);
         }
         let full = |disk: cogo_sandbox::evidence::Bounded| Some(disk.used) >= disk.limit;
@@ -157,7 +159,11 @@ impl Trace {
     }
 
     fn add_memory(&mut self, sample: &Sample, thresholds: &Thresholds, now: Instant) {
-        let memory = sample.memory;
+        let Some(memory) = sample.memory else {
+            self.memory = None;
+            self.memory_short = None;
+            return;
+        };
         let before = self.memory.replace((now, memory.held, memory.major_faults));
         let (Some(limit), Some((at, held, faults))) = (memory.limit, before) else {
             return;

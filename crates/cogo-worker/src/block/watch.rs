@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use cogo_sandbox::cgroup::LimitEvent;
-use cogo_sandbox::evidence::{Glance, Observer, Sample};
+use cogo_sandbox::evidence::{Detail, Glance, Observer, Sample};
 use cogo_sandbox::exec_dir::{ExecDir, Running};
 use cogo_sandbox::spec::ExecSpec;
 use rustix::event::PollFlags;
@@ -37,6 +37,11 @@ const EXAMINE_BUSY: Duration = Duration::from_secs(5);
 /// that falls idle again and again without a block must not cost much.
 const BUDGET: f64 = 12.0;
 const BUDGET_RATE: f64 = 0.1;
+/// What is set aside beside it for an exec that has been quiet for [`LONG_QUIET`], so that one that
+/// fell idle often is still examined at once when it does not get up again.
+const RESERVE: f64 = 4.0;
+const RESERVE_RATE: f64 = 0.05;
+const LONG_QUIET: Duration = Duration::from_millis(1500);
 /// Processor time between two glances that no idle program needs.
 const STIR: Duration = Duration::from_micros(500);
 
@@ -69,7 +74,10 @@ pub struct Watch {
     background: Duration,
     interval: Duration,
     budget: f64,
+    reserve: f64,
     budgeted_at: Instant,
+    /// When it last used more of the processor than an idle program does.
+    stirred_at: Instant,
     due: Due,
 }
 
@@ -116,7 +124,9 @@ impl Watch {
             background: Duration::ZERO,
             interval: EXAMINE_MIN,
             budget: BUDGET,
+            reserve: RESERVE,
             budgeted_at: now,
+            stirred_at: now,
             due: Due {
                 limits: now,
                 glance: now,
@@ -170,14 +180,15 @@ impl Watch {
             }
         }
         if now >= self.due.glance {
-            self.due.glance = now + GLANCE;
+            self.due.glance = now + until_next(GLANCE);
             let is_idle = self.glance(now);
-            if now >= self.due.examine {
+            // The next moment may come a little less than a period later.
+            if now + GLANCE / 4 >= self.due.examine {
                 return self.examine(is_idle, now);
             }
         }
         if now >= self.due.survey {
-            self.due.survey = now + SURVEY;
+            self.due.survey = now + until_next(SURVEY);
             // Nothing changes in a tree of which nothing ran.
             let cpu = self.glanced.map(|(_, cpu)| cpu);
             if cpu.is_some() && std::mem::replace(&mut self.surveyed, cpu) == cpu {
@@ -198,7 +209,7 @@ impl Watch {
 
     /// Looks closely now, whatever is due: what is new, and what there is to see.
     pub fn examine_now(&mut self, now: Instant) -> (Option<News>, Examined) {
-        let sample = self.observer.examine();
+        let sample = self.observer.examine(Detail::WithPlaces);
         let news = self.observe(&sample, now);
         let examined = Examined {
             block: self.judge.standing().cloned(),
@@ -230,6 +241,7 @@ impl Watch {
         let used = cpu.saturating_sub(before);
         let is_idle = used.as_secs_f64() < (now - at).as_secs_f64() * self.idle;
         if used > self.background * 2 + STIR {
+            self.stirred_at = now;
             self.interval = EXAMINE_MIN;
             self.due.examine = self
                 .due
@@ -251,8 +263,15 @@ impl Watch {
             self.due.examine = now + GLANCE;
             return None;
         }
-        let news = self.observe(&self.observer.examine(), now);
-        self.due.survey = now + SURVEY;
+        // What is told of is told with places; a block that is near is told of at the next look.
+        let detail = if self.judge.is_blocked() || self.judge.is_close(now) {
+            Detail::WithPlaces
+        } else {
+            Detail::Waits
+        };
+        let sample = self.observer.examine(detail);
+        let news = self.observe(&sample, now);
+        self.due.survey = now + until_next(SURVEY);
         let longest = if self.glanced.is_some() {
             EXAMINE_MAX
         } else {
@@ -272,12 +291,19 @@ impl Watch {
 
     /// Takes one examination from the budget, if there is one.
     fn spend(&mut self, now: Instant) -> bool {
-        let earned = (now - self.budgeted_at).as_secs_f64() * BUDGET_RATE;
+        let elapsed = (now - self.budgeted_at).as_secs_f64();
         self.budgeted_at = now;
-        self.budget = (self.budget + earned).min(BUDGET);
-        let can_pay = self.budget >= 1.0;
+        self.budget = (self.budget + elapsed * BUDGET_RATE).min(BUDGET);
+        self.reserve = (self.reserve + elapsed * RESERVE_RATE).min(RESERVE);
+        let is_long_quiet = now - self.stirred_at >= LONG_QUIET;
+        let purse = if self.budget < 1.0 && is_long_quiet {
+            &mut self.reserve
+        } else {
+            &mut self.budget
+        };
+        let can_pay = *purse >= 1.0;
         if can_pay {
-            self.budget -= 1.0;
+            *purse -= 1.0;
         }
         can_pay
     }

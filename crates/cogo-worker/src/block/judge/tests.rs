@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use cogo_protocol::block::BlockReason;
 use cogo_sandbox::evidence::{
-    Bounded, Call, Channel, Memory, Process, Sample, Target, Thread, Timeout, Wait,
+    Bounded, Call, Channel, Memory, Output, Process, Sample, Target, Thread, Timeout, Wait,
 };
 
 use super::*;
@@ -126,6 +126,13 @@ fn pipe(readers: &[i32], writers: &[i32]) -> Target {
         readers: readers.to_vec(),
         writers: writers.to_vec(),
         unread: 0,
+    })
+}
+
+fn printed(position: u64) -> Option<Output> {
+    Some(Output {
+        position,
+        mid_line: false,
     })
 }
 
@@ -326,7 +333,7 @@ fn a_silent_computation_is_accused_after_its_set_time_only() {
 #[test]
 fn output_traffic_memory_or_children_are_progress() {
     let changes: [fn(&mut Sample, u64); 4] = [
-        |sample, look| sample.output.position = look / 40,
+        |sample, look| sample.output = printed(look / 40),
         |sample, look| sample.processes[0].bytes_written = look * 1000,
         |sample, look| sample.processes[0].faults = look * 100,
         |sample, look| {
@@ -379,11 +386,11 @@ fn a_limit_that_was_hit_is_told_once_and_at_once() {
 fn memory_near_its_limit_is_short_only_while_it_grows_or_thrashes() {
     let near = |look: u64, growth: u64, faults: u64| {
         let mut sample = busy(look, 0.5);
-        sample.memory = Memory {
+        sample.memory = Some(Memory {
             held: 950_000_000 + look * growth,
             limit: Some(1_000_000_000),
             major_faults: look * faults,
-        };
+        });
         sample
     };
     let steady = Court::new().show_changing(60, |look| near(look, 0, 3));
@@ -410,10 +417,10 @@ fn a_block_that_ends_is_forgotten_and_told_again_when_it_comes_back() {
     court.expect(3, &reads_input(), BlockReason::WaitingForInput);
     court.position += 1;
     let mut moved = busy(9, 1.0);
-    moved.output.position = court.position;
+    moved.output = printed(court.position);
     court.expect_silence(0, &moved);
     assert_eq!(court.judge.standing(), None);
     let mut again = reads_input();
-    again.output.position = court.position;
+    again.output = printed(court.position);
     court.expect(3, &again, BlockReason::WaitingForInput);
 }

@@ -10,7 +10,7 @@ use crate::block::words;
 pub(in crate::block) fn oom(sample: &Sample) -> Finding {
     let limit = sample
         .memory
-        .limit
+        .and_then(|memory| memory.limit)
         .map_or_else(String::new, |limit| format!(" of {}", words::bytes(limit)));
     Finding {
         reason: BlockReason::MemoryExhausted,
@@ -48,7 +48,7 @@ pub(super) fn memory_short(view: &View<'_>) -> Option<Finding> {
     if !view.has_held(view.trace.memory_short, view.thresholds.memory_short) {
         return None;
     }
-    let memory = view.sample.memory;
+    let memory = view.sample.memory?;
     let limit = memory.limit?;
     Some(Finding {
         reason: BlockReason::MemoryExhausted,

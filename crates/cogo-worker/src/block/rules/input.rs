@@ -75,7 +75,7 @@ fn finding(
     since: std::time::Instant,
 ) -> Finding {
     let mut evidence = vec![words::input_wait(process, thread)];
-    if view.sample.output.mid_line {
+    if view.sample.output.is_some_and(|output| output.mid_line) {
         evidence.push("the output ends in the middle of a line, as a question does".to_owned());
     }
     evidence.push(match view.input.sent_at {
