@@ -117,7 +117,11 @@ impl Observer {
             memory: (has_news || self.gauge.memory_is_near(MEMORY_NOTABLE))
                 .then(|| self.memory())
                 .flatten(),
-            pids: has_news.then(|| self.pids_in_use()).unwrap_or_default(),
+            pids: if has_news {
+                self.pids_in_use()
+            } else {
+                Bounded::default()
+            },
             throttling: self.throttling(),
             glance,
             ..Sample::default()
