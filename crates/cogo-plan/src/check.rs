@@ -166,7 +166,7 @@ fn unknown_name(name: &str, step: &Step, steps: &HashMap<&str, &Step>) -> Option
     let mut parts = name.split('.');
     let id = &step.id.value;
     match (parts.next(), parts.next()) {
-        (Some("env"), _) | (Some("needs" | "matrix"), None) => None,
+        (None | Some("env"), _) | (Some("needs" | "matrix"), None) => None,
         (Some("matrix"), Some(key)) => (!step.matrix.contains_key(key))
             .then(|| format!("`{key}` is not in the matrix of `{id}`")),
         (Some("needs"), Some(need)) => {
@@ -186,7 +186,6 @@ fn unknown_name(name: &str, step: &Step, steps: &HashMap<&str, &Step>) -> Option
         (Some(other), _) => Some(format!(
             "`{other}` is not known; there are `needs`, `matrix` and `env`"
         )),
-        (None, _) => None,
     }
 }
 

@@ -18,6 +18,7 @@ use cogo_protocol::verdict::Outcome;
 use serde::Serialize;
 
 use crate::cache::{self, Cache, Key};
+use crate::diagnostic::{Diagnostic, Parser};
 use crate::dispatch::{Cancel, Dispatch, DispatchError, Progress as Telling, Work};
 use crate::expression::{self, ExpressionError};
 use crate::graph::Graph;
@@ -33,6 +34,9 @@ use outputs::OutputScanner;
 
 /// Pieces of output that may wait for a slow observer.
 const PENDING_MAX: usize = 256;
+
+/// Silence of a step after which what it wrote is taken for whole.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// How soon a request to cancel is noticed.
 const CANCEL_PACE: Duration = Duration::from_millis(50);
@@ -74,6 +78,13 @@ pub enum Event<'a> {
         /// What.
         #[serde(skip)]
         bytes: &'a [u8],
+    },
+    /// Its output says this.
+    StepDiagnostic {
+        /// The instance.
+        step: &'a str,
+        /// What was found.
+        diagnostic: &'a Diagnostic,
     },
     /// An attempt ended.
     StepEnded {
@@ -151,6 +162,9 @@ struct Run<'s, 'a, D> {
 struct Attempt {
     number: u32,
     outputs: OutputScanner,
+    findings: Parser,
+    /// When it last wrote something that may have more to it.
+    heard_at: Option<Instant>,
     key: Option<Key>,
 }
 
@@ -185,7 +199,7 @@ pub fn execute<D: Dispatch>(
         observe,
     };
     std::thread::scope(|scope| {
-        let outcome = run.to_the_end(scope);
+        let outcome = run.follow_all(scope);
         // After an error there are commands that nobody follows to a written end.
         if outcome.is_err() {
             cancel.ask();
@@ -195,7 +209,7 @@ pub fn execute<D: Dispatch>(
 }
 
 impl<'s, D: Dispatch> Run<'s, '_, D> {
-    fn to_the_end<'scope>(
+    fn follow_all<'scope>(
         mut self,
         scope: &'scope Scope<'scope, '_>,
     ) -> Result<PlanOutcome, ExecuteError>
@@ -214,6 +228,7 @@ impl<'s, D: Dispatch> Run<'s, '_, D> {
                 Ok(Message::Ended(node, result, took)) => self.ended(node, result, took)?,
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
             }
+            self.pause();
         }
         let outcome = self.progress.outcome(self.shared.graph);
         self.shared.note(&Entry::Finished { outcome })?;
@@ -272,7 +287,7 @@ impl<'s, D: Dispatch> Run<'s, '_, D> {
                     message: error.to_string(),
                     hint: None,
                 };
-                self.over(node, Err(error), BTreeMap::new(), Duration::ZERO)?;
+                self.over(node, &Err(error), BTreeMap::new(), Duration::ZERO)?;
                 Ok(false)
             }
         }
@@ -349,6 +364,8 @@ impl<'s, D: Dispatch> Run<'s, '_, D> {
         let attempt = Attempt {
             number,
             outputs: OutputScanner::new(&step.outputs),
+            findings: Parser::new(Some(&work.argv.join(" "))),
+            heard_at: None,
             key,
         };
         self.running.insert(node, attempt);
@@ -358,14 +375,45 @@ impl<'s, D: Dispatch> Run<'s, '_, D> {
     }
 
     fn output(&mut self, node: usize, stream: Stream, bytes: &[u8]) {
-        if let (Stream::Stdout, Some(attempt)) = (stream, self.running.get_mut(&node)) {
-            attempt.outputs.push(bytes);
-        }
         (self.observe)(&Event::StepOutput {
             step: &self.shared.graph.nodes[node].name,
             stream,
             bytes,
         });
+        let Some(attempt) = self.running.get_mut(&node) else {
+            return;
+        };
+        if stream == Stream::Stdout {
+            attempt.outputs.push(bytes);
+        }
+        attempt.heard_at = Some(Instant::now());
+        let found = attempt.findings.feed(stream, bytes);
+        self.found(node, &found);
+    }
+
+    /// Tells what steps have found that write nothing more just now.
+    fn pause(&mut self) {
+        let quiet: Vec<usize> = (self.running.iter())
+            .filter(|(_, attempt)| attempt.heard_at.is_some_and(|at| at.elapsed() >= PAUSE))
+            .map(|(node, _)| *node)
+            .collect();
+        for node in quiet {
+            let Some(attempt) = self.running.get_mut(&node) else {
+                continue;
+            };
+            attempt.heard_at = None;
+            let found = attempt.findings.idle();
+            self.found(node, &found);
+        }
+    }
+
+    fn found(&mut self, node: usize, diagnostics: &[Diagnostic]) {
+        for diagnostic in diagnostics {
+            (self.observe)(&Event::StepDiagnostic {
+                step: &self.shared.graph.nodes[node].name,
+                diagnostic,
+            });
+        }
     }
 
     fn ended(
@@ -376,8 +424,11 @@ impl<'s, D: Dispatch> Run<'s, '_, D> {
     ) -> Result<(), ExecuteError> {
         let step = self.shared.graph.step(node);
         let workspace = &self.shared.settings.workspace;
-        let attempt = self.running.get_mut(&node);
-        let outputs = attempt.map_or_else(BTreeMap::new, |attempt| attempt.outputs.finish());
+        let (outputs, found) = match self.running.get_mut(&node) {
+            Some(attempt) => (attempt.outputs.finish(), attempt.findings.finish()),
+            None => (BTreeMap::new(), Vec::new()),
+        };
+        self.found(node, &found);
         if is_success(&result) {
             let to = self
                 .shared
@@ -401,14 +452,14 @@ impl<'s, D: Dispatch> Run<'s, '_, D> {
             // A result that is not kept is made again.
             let _ = cache.keep(&key, step, &outputs, workspace);
         }
-        self.over(node, result, outputs, took)
+        self.over(node, &result, outputs, took)
     }
 
     /// An attempt has come to its end.
     fn over(
         &mut self,
         node: usize,
-        result: Result<Outcome, DispatchError>,
+        result: &Result<Outcome, DispatchError>,
         outputs: BTreeMap<String, String>,
         took: Duration,
     ) -> Result<(), ExecuteError> {
@@ -419,7 +470,7 @@ impl<'s, D: Dispatch> Run<'s, '_, D> {
             outcome: result.as_ref().ok().cloned(),
             outputs: outputs.clone(),
         })?;
-        let retry = if is_success(&result) {
+        let retry = if is_success(result) {
             self.progress.succeed(node, outputs);
             false
         } else {
@@ -429,8 +480,8 @@ impl<'s, D: Dispatch> Run<'s, '_, D> {
             .running
             .remove(&node)
             .map_or(1, |attempt| attempt.number);
-        let described = match &result {
-            Ok(_) if is_success(&result) => None,
+        let described = match result {
+            Ok(_) if is_success(result) => None,
             Ok(outcome) => Some(outcome.describe()),
             Err(error) => Some(error.message.clone()),
         };

@@ -3,6 +3,12 @@
 
 use std::path::Path;
 
+/// What the result of Cargo's tests depends on.
+const RUST_INPUTS: [&str; 3] = ["**/*.rs", "**/Cargo.toml", "Cargo.lock"];
+
+/// Where Cargo gets crates from.
+const RUST_REGISTRY: [&str; 2] = ["index.crates.io", "static.crates.io"];
+
 /// A step that a repository suggests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Suggestion {
@@ -54,13 +60,11 @@ impl<'a> Repository<'a> {
         if !self.has("Cargo.toml") {
             return Vec::new();
         }
-        const INPUTS: [&str; 3] = ["**/*.rs", "**/Cargo.toml", "Cargo.lock"];
-        const REGISTRY: [&str; 2] = ["index.crates.io", "static.crates.io"];
-        let build = Suggestion::new("cargo-build", "build", "cargo build").reaching(&REGISTRY);
+        let build = Suggestion::new("cargo-build", "build", "cargo build").reaching(&RUST_REGISTRY);
         let test = Suggestion::new("cargo-test", "test", "cargo test")
             .after(&["cargo-build"])
-            .reading(&INPUTS)
-            .reaching(&REGISTRY);
+            .reading(&RUST_INPUTS)
+            .reaching(&RUST_REGISTRY);
         vec![build, test]
     }
 

@@ -60,6 +60,8 @@ const LINGER_MAX: Duration = Duration::from_secs(2);
 const SILENT_HEARTBEATS: u32 = 3;
 const SILENCE_MIN: Duration = Duration::from_secs(10);
 const HEARTBEAT_MIN: Duration = Duration::from_millis(100);
+/// Time between heartbeats that tell of changes, at least. What changes meanwhile is told together.
+const CHANGES_TOLD_EVERY: Duration = Duration::from_millis(20);
 
 /// Who this worker is, as it tells every connection.
 #[derive(Clone, Debug)]
@@ -134,6 +136,7 @@ pub(crate) async fn serve(
     let reader = Reader {
         heartbeat: heartbeat_every(shared.heartbeat),
         heartbeat_every: shared.heartbeat,
+        beat_at: Instant::now(),
         joined: false,
         heard_at: Instant::now(),
         summary: shared.table.summary(),
@@ -238,6 +241,8 @@ struct Reader {
     handles: u32,
     heartbeat: Interval,
     heartbeat_every: Duration,
+    /// When the last heartbeat was sent.
+    beat_at: Instant,
     /// Whether a manager took the worker in over this connection.
     joined: bool,
     heard_at: Instant,
@@ -553,13 +558,20 @@ impl Reader {
 
     fn status_changed(&mut self) -> Flow {
         if self.joined {
-            self.send_heartbeat();
+            let since_last = self.beat_at.elapsed();
+            if since_last >= CHANGES_TOLD_EVERY {
+                self.send_heartbeat();
+            } else {
+                self.heartbeat
+                    .reset_after(CHANGES_TOLD_EVERY.saturating_sub(since_last));
+            }
         }
         Flow::Continue(())
     }
 
     /// One that finds no room is left out: whoever does not read gets a newer one later.
     fn send_heartbeat(&mut self) {
+        self.beat_at = Instant::now();
         let summary = self.summary.borrow_and_update().clone();
         let heartbeat = text(&FromWorker::Heartbeat(Heartbeat {
             worker_id: self.worker_id(),

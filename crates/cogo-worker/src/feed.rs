@@ -113,7 +113,13 @@ impl Feed {
                 self.send_block(&sighting.block).await?;
             }
             blocks = now.blocks.count();
-            let due = now.log_end > replay.position() || now.end().is_some() || now.looks != looks;
+            // A verdict says where the log ends, so that nothing is looked for behind it.
+            let unsure = match now.end().map(AsRef::as_ref) {
+                None => now.looks != looks,
+                Some(End::Refused(_)) => true,
+                Some(End::Verdict(_)) => false,
+            };
+            let due = now.log_end > replay.position() || unsure;
             looks = now.looks;
             if due && log == Log::Readable {
                 (replay, log) = self.catch_up(replay).await?;

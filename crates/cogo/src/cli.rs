@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 
 use crate::command::{
     attach, doctor, health, kill, logs, plan, prune, ps, queue, rootfs, run, serve, submit, token,
-    wait, why, worker, workers,
+    top, wait, why, worker, workers,
 };
 use crate::exit_code;
 use crate::failure::Failure;
@@ -56,6 +56,7 @@ enum Command {
     Queue(queue::Options),
     Health(health::Options),
     Token(token::Options),
+    Top(top::Options),
 }
 
 /// Reads the command line, does what it asks and tells the exit code.
@@ -99,6 +100,7 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Command::Queue(options) => queue::run(options, cli.state_dir.as_deref()),
         Command::Health(options) => health::run(options, cli.state_dir.as_deref()),
         Command::Token(options) => token::run(options, cli.state_dir.as_deref()),
+        Command::Top(options) => top::run(options, cli.state_dir.as_deref()),
     }
 }
 

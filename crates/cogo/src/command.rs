@@ -14,6 +14,7 @@ pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod submit;
 pub(crate) mod token;
+pub(crate) mod top;
 pub(crate) mod wait;
 pub(crate) mod why;
 pub(crate) mod worker;

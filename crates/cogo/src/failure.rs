@@ -15,6 +15,11 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
+    /// The fact, without the hint.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// A failure with this fact: what was attempted, on what.
     pub(crate) fn new(message: impl Into<String>) -> Self {
         Self {

@@ -45,7 +45,10 @@ impl Coordinator {
                 continue;
             };
             let is_current = task.fence_of(worker_id) == brief.fence;
-            if let Some(lease) = task.lease_mut().filter(|_| is_current) {
+            // What is being ended does not hang any more, and its end is still to be told apart from
+            // one that somebody asked for.
+            let lease = task.lease_mut().filter(|_| is_current);
+            if let Some(lease) = lease.filter(|lease| lease.ending.is_none()) {
                 lease.block = None;
             }
         }

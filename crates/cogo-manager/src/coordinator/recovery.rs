@@ -212,6 +212,9 @@ impl Coordinator {
             return;
         };
         let ending = task.lease().is_some_and(|lease| lease.ending.is_some());
+        if let Some(lease) = task.lease_mut() {
+            lease.listed = Listed::Running;
+        }
         if let Some(attempt) = task.attempt_mut() {
             attempt.exec_id = brief.map(|brief| brief.exec_id).or(attempt.exec_id);
             self.output.changed.insert(number);

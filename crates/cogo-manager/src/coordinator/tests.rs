@@ -1,6 +1,7 @@
 //! One decision at a time; the simulation in `tests/it` looks at all of them together.
 
 mod fixture;
+mod recovery;
 
 use std::time::Duration;
 

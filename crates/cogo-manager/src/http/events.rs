@@ -14,6 +14,7 @@ use axum::http::{HeaderMap, Method, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use cogo_protocol::manager_event::ManagerEvent;
+use cogo_protocol::message::SUBPROTOCOL_JSON;
 use cogo_protocol::task::TaskState;
 use cogo_store::{EventRecord, Store, StoreError};
 use futures_util::stream;
@@ -112,7 +113,8 @@ async fn events(
     let feed = Feed::open(&api, after).await?;
     let form = query.form;
     if headers.contains_key(header::UPGRADE) {
-        let upgrade = bridge::upgrade(upgrade)?;
+        // Who offers subprotocols, as for a token, expects one of them to be chosen.
+        let upgrade = bridge::upgrade(upgrade)?.protocols([SUBPROTOCOL_JSON]);
         return Ok(upgrade.on_upgrade(move |socket| over_web_socket(api, feed, form, socket)));
     }
     let stop = api.stop.clone();

@@ -140,6 +140,8 @@ pub fn next(situation: &Situation<'_>) -> Decision {
         .find_map(|strategy| plan(*strategy, situation, options, &failed));
     match plan {
         Some(plan) => Decision::Try(plan),
+        // Nothing but an alternative could have helped, and there is none: it is the task's answer.
+        None if made == 0 && rungs == [Strategy::Alternative] => Decision::GiveUp(None),
         None => Decision::GiveUp(Some("nothing is left that could help".to_owned())),
     }
 }

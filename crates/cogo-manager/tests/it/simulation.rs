@@ -69,6 +69,7 @@ fn run_part(part: u64, parts: u64) {
             ("succeeded", seen.succeeded),
             ("given up", seen.given_up),
             ("repeated", seen.repeated),
+            ("recovered", seen.recoveries),
         ] {
             assert!(count > 0, "the simulation has seen nothing {what}");
         }
@@ -97,31 +98,43 @@ fn all_promises_hold_in_the_last_quarter_of_seeds() {
 
 /// Without other faults, the manager dies at each of its steps in turn, before and after the step
 /// is stored.
-#[test]
-fn a_crash_at_any_step_breaks_no_promise() {
-    for seed in 0..3 {
-        let calm = Setup {
-            seed,
-            crash: Some((u64::MAX, CrashPoint::BeforeCommit)),
-            ..Setup::default()
-        };
-        let steps = run(calm).expect("nothing goes wrong").steps;
-        for step in 1..=steps.min(400) {
-            for point in [
-                CrashPoint::BeforeCommit,
-                CrashPoint::AfterCommit,
-                CrashPoint::AmidEffects,
-            ] {
-                let setup = Setup {
-                    crash: Some((step, point)),
-                    ..calm
-                };
-                if let Err(broken) = run(setup) {
-                    panic!("{broken}\nwith {setup:?}");
-                }
+fn crash_at_any_step(seed: u64) {
+    let calm = Setup {
+        seed,
+        crash: Some((u64::MAX, CrashPoint::BeforeCommit)),
+        ..Setup::default()
+    };
+    let steps = run(calm).expect("nothing goes wrong").steps;
+    for step in 1..=steps.min(400) {
+        for point in [
+            CrashPoint::BeforeCommit,
+            CrashPoint::AfterCommit,
+            CrashPoint::AmidEffects,
+        ] {
+            let setup = Setup {
+                crash: Some((step, point)),
+                ..calm
+            };
+            if let Err(broken) = run(setup) {
+                panic!("{broken}\nwith {setup:?}");
             }
         }
     }
+}
+
+#[test]
+fn a_crash_at_any_step_breaks_no_promise() {
+    crash_at_any_step(0);
+}
+
+#[test]
+fn a_crash_at_any_step_of_another_world_breaks_no_promise() {
+    crash_at_any_step(1);
+}
+
+#[test]
+fn a_crash_at_any_step_of_a_third_world_breaks_no_promise() {
+    crash_at_any_step(2);
 }
 
 /// The simulation would notice if a promise was broken.

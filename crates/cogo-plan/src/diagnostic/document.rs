@@ -309,6 +309,9 @@ fn add_text(stack: &mut [(String, Map<String, Value>)], text: &str) {
     let Some((_, fields)) = stack.last_mut() else {
         return;
     };
+    if text.trim().is_empty() && !fields.contains_key(TEXT) {
+        return;
+    }
     if let Value::String(known) = fields
         .entry(TEXT)
         .or_insert_with(|| Value::String(String::new()))
@@ -341,7 +344,7 @@ mod tests {
     fn json_ends_where_its_root_closes() {
         assert_eq!(
             read(&["x", "{", r#" "a": "}\"" "#, "} y", "z"]),
-            ["text", "part", "part", r#"{"a":"}\""} y"#, "text"]
+            ["text", "part", "part", r#"{"a":"}\""}  y"#, "text"]
         );
     }
 

@@ -83,15 +83,33 @@ impl Draft {
         }
     }
 
+    /// Takes a place instead of the one that is known, which becomes a note.
+    pub(super) fn move_to(&mut self, pattern: &Regex, captures: &Captures) {
+        if let Some(file) = self.file.take()
+            && self.notes.len() < NOTES_MAX
+        {
+            self.notes.push(Note {
+                message: "called from here".to_owned(),
+                file: Some(file),
+                line: number(self.line.as_deref()),
+                column: number(self.column.as_deref()),
+            });
+        }
+        self.line = None;
+        self.column = None;
+        self.fill(pattern, captures, None);
+    }
+
     /// Takes a remark.
     pub(super) fn note(&mut self, captures: &Captures) {
         if self.notes.len() == NOTES_MAX {
             return;
         }
-        let mut note = Note::default();
-        if let Some(message) = captures.name("message") {
-            note.message = message.as_str().trim().to_owned();
-        }
+        let message = captures.name("message").map(|found| found.as_str());
+        let mut note = Note {
+            message: message.unwrap_or_default().trim().to_owned(),
+            ..Note::default()
+        };
         if let Some(code) = captures.name("code") {
             self.code.get_or_insert(code.as_str().to_owned());
         }
@@ -109,13 +127,18 @@ impl Draft {
         })
     }
 
+    pub(super) fn has_message(&self) -> bool {
+        let message = self.message.as_deref();
+        message.is_some_and(|message| !message.trim().is_empty())
+    }
+
     /// Whether the diagnostic has what its format requires.
     pub(super) fn satisfies(&self, format: &Format) -> bool {
         format.requires.iter().all(|requirement| match requirement {
             Requirement::File => self.file.is_some(),
             Requirement::Line => self.line.is_some(),
             Requirement::Code => self.code.is_some(),
-            Requirement::Message => self.message.as_ref().is_some_and(|m| !m.trim().is_empty()),
+            Requirement::Message => self.has_message(),
         })
     }
 

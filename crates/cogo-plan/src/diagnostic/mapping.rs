@@ -2,8 +2,9 @@
 //!
 //! A path is a list of steps with dots between them: a key, a number of a list's element, or `*` for
 //! every one. A field's path is tried at the finding first, then at what encloses it, so that a finding
-//! may lie inside of the file that it is about. `@key` is the key under which a finding's nearest
-//! enclosing object lies, `.` is the finding itself, and `@first` behind a path is the first letter.
+//! may lie inside of the file that it is about. `@key` is the nearest key on the way to the
+//! finding, `.` is the finding itself, and `@first` behind a path is the first letter. A path with braces is a
+//! text with paths.
 
 use serde_json::Value;
 
@@ -83,26 +84,20 @@ fn visit<'a>(steps: &[&str], scopes: &mut Scopes<'a>, each: &mut impl FnMut(&Sco
 }
 
 fn diagnostic(table: &Table, format: &DocumentFormat, scopes: &Scopes) -> Option<Diagnostic> {
-    let truth =
-        |path: &String| field(scopes, path).is_some_and(|value| value == &Value::Bool(true));
-    if format.unless.iter().any(truth) {
+    if format.unless.iter().any(|path| holds(scopes, path)) {
         return None;
     }
     let text = |paths: &[String]| paths.iter().find_map(|path| text_at(scopes, path));
     let number = |paths: &[String]| paths.iter().find_map(|path| number_at(scopes, path));
     let lines = u32::from(format.lines_from_zero);
     let columns = u32::from(format.columns_from_zero);
-    let message = match &format.template {
-        Some(template) => Some(filled(template, scopes)),
-        None => text(&format.message),
-    };
     let word = text(&format.level);
     let severity = word.and_then(|word| table.severity_word(&format.severities, &word));
     let code = text(&format.code);
-    let message = message.or_else(|| code.clone())?;
+    let message = text(&format.message).or_else(|| code.clone())?;
     Some(Diagnostic {
         tool: format.name.clone(),
-        file: text(&format.file),
+        file: text(&format.file).map(without_scheme),
         line: number(&format.line).map(|line| line + lines),
         column: number(&format.column).map(|column| column + columns),
         end_line: number(&format.end_line).map(|line| line + lines),
@@ -114,18 +109,32 @@ fn diagnostic(table: &Table, format: &DocumentFormat, scopes: &Scopes) -> Option
     })
 }
 
-/// Puts what the paths in braces lead to in their places.
-fn filled(template: &str, scopes: &Scopes) -> String {
+/// A path of a file, without the scheme that some reports put before it.
+fn without_scheme(file: String) -> String {
+    file.strip_prefix("file://")
+        .map_or(file.clone(), str::to_owned)
+}
+
+/// Whether a path leads to `true`, or to the text behind its `=`.
+fn holds(scopes: &Scopes, path: &str) -> bool {
+    match path.split_once('=') {
+        Some((path, wanted)) => text_at(scopes, path).as_deref() == Some(wanted),
+        None => field(scopes, path) == Some(&Value::Bool(true)),
+    }
+}
+
+/// Puts what the paths in braces lead to in their places. None if one leads nowhere.
+fn filled(template: &str, scopes: &Scopes) -> Option<String> {
     let mut text = String::new();
     let mut rest = template;
     while let Some((before, behind)) = rest.split_once('{') {
         text.push_str(before);
-        let (path, behind) = behind.split_once('}').unwrap_or((behind, ""));
-        text.push_str(&text_at(scopes, path).unwrap_or_default());
+        let (path, behind) = behind.split_once('}')?;
+        text.push_str(&text_at(scopes, path)?);
         rest = behind;
     }
     text.push_str(rest);
-    text
+    Some(text)
 }
 
 /// What a path leads to, from the finding or from what encloses it.
@@ -147,6 +156,9 @@ fn at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
 }
 
 fn text_at(scopes: &Scopes, path: &str) -> Option<String> {
+    if path.contains('{') {
+        return filled(path, scopes);
+    }
     if let Some(path) = path.strip_suffix("@first") {
         let whole = text_at(scopes, path)?;
         return whole.chars().next().map(String::from);
@@ -155,8 +167,8 @@ fn text_at(scopes: &Scopes, path: &str) -> Option<String> {
         return scopes.last().and_then(|(_, value)| text_of(value));
     }
     if path == "@key" {
-        let keys = scopes.iter().rev().map(|(key, _)| *key);
-        return keys.filter(|key| !key.is_empty()).nth(1).map(str::to_owned);
+        let mut keys = scopes.iter().rev().map(|(key, _)| *key);
+        return keys.find(|key| !key.is_empty()).map(str::to_owned);
     }
     field(scopes, path).and_then(text_of)
 }

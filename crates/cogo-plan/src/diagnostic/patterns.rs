@@ -4,7 +4,7 @@
 //! that closes without what its format requires was misread: its lines are read again without that
 //! format.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use regex::Captures;
 
@@ -30,6 +30,10 @@ pub(super) struct Patterns {
     memory: VecDeque<String>,
     /// The file that a heading named, for the format that looks for headings.
     heading: Option<(usize, String)>,
+    /// Formats that have found something.
+    told: BTreeSet<&'static str>,
+    /// The format and line of the last finding.
+    last_place: (usize, u32),
 }
 
 /// A diagnostic whose last line may be still to come.
@@ -62,6 +66,8 @@ impl Patterns {
             open: None,
             memory: VecDeque::new(),
             heading: None,
+            told: BTreeSet::new(),
+            last_place: (usize::MAX, 0),
         }
     }
 
@@ -88,14 +94,14 @@ impl Patterns {
 
     /// Tells what is open, because the output pauses.
     pub(super) fn idle(&mut self, out: &mut Vec<Diagnostic>) {
-        if let Some(open) = &mut self.open
-            && !open.told
-            && open.draft.satisfies(&self.table.formats[open.format])
-            && !self.table.formats[open.format].skip
-        {
+        let Some(mut open) = self.open.take() else {
+            return;
+        };
+        if !open.told && open.draft.satisfies(&self.table.formats[open.format]) {
             open.told = true;
-            out.push(open.draft.finish(self.table, open.format));
+            self.tell(&mut open.draft, open.format, out);
         }
+        self.open = Some(open);
     }
 
     /// Tells what is open, because there will be no more output.
@@ -119,6 +125,7 @@ impl Patterns {
         let found = format
             .follow
             .iter()
+            .filter(|follow| follow.role != Role::Message || !open.draft.has_message())
             .find_map(|follow| Some((follow, follow.pattern.captures(stripped)?)));
         let Some((follow, captures)) = found else {
             return Taken::No;
@@ -129,7 +136,12 @@ impl Patterns {
         open.take(line, follow, &captures);
         match follow.role {
             Role::End => Taken::Last,
-            Role::Ignore | Role::Continuation | Role::Location | Role::Note => Taken::Yes,
+            Role::Ignore
+            | Role::Continuation
+            | Role::Location
+            | Role::Frame
+            | Role::Note
+            | Role::Message => Taken::Yes,
         }
     }
 
@@ -140,8 +152,8 @@ impl Patterns {
         };
         let format = &self.table.formats[open.format];
         if open.draft.satisfies(format) {
-            if !open.told && !format.skip {
-                out.push(open.draft.finish(self.table, open.format));
+            if !open.told {
+                self.tell(&mut open.draft, open.format, out);
             }
             return;
         }
@@ -203,6 +215,22 @@ impl Patterns {
         found
     }
 
+    /// Tells a diagnostic, unless its format says that it is none of its own.
+    fn tell(&mut self, draft: &mut Draft, place: usize, out: &mut Vec<Diagnostic>) {
+        let format = &self.table.formats[place];
+        if format.skip || format.fallback && self.told.contains(format.name.as_str()) {
+            return;
+        }
+        let found = draft.finish(self.table, place);
+        let line = found.line.unwrap_or_default();
+        let same_place = self.last_place == (place, line);
+        self.last_place = (place, line);
+        if !(format.once_a_line && same_place) {
+            self.told.insert(&format.name);
+            out.push(found);
+        }
+    }
+
     /// A diagnostic with what its first line and the lines before say. None if they contradict.
     fn draft(
         &mut self,
@@ -259,8 +287,8 @@ impl Patterns {
     ) {
         let format = &self.table.formats[place];
         if format.follow.is_empty() {
-            if draft.satisfies(format) && !format.skip {
-                out.push(draft.finish(self.table, place));
+            if draft.satisfies(format) {
+                self.tell(&mut draft, place, out);
             }
             return;
         }
@@ -278,10 +306,12 @@ impl Patterns {
         if line.trim().is_empty() {
             return;
         }
-        if self.memory.len() == MEMORY {
-            self.memory.pop_front();
-        }
-        self.memory.push_back(line.to_owned());
+        // The oldest one's memory is used again: most lines are only ever remembered.
+        let full = self.memory.len() == MEMORY;
+        let oldest = full.then(|| self.memory.pop_front()).flatten();
+        let mut kept = oldest.unwrap_or_default();
+        line.clone_into(&mut kept);
+        self.memory.push_back(kept);
     }
 }
 
@@ -294,10 +324,11 @@ impl Open {
         self.draft.lines_taken += 1;
         match follow.role {
             Role::Ignore => {}
-            Role::Continuation | Role::End => {
+            Role::Continuation | Role::Message | Role::End => {
                 self.draft
                     .fill(&follow.pattern, captures, follow.join.as_deref());
             }
+            Role::Frame => self.draft.move_to(&follow.pattern, captures),
             Role::Location => self.draft.locate(&follow.pattern, captures),
             Role::Note => self.draft.note(captures),
         }

@@ -15,10 +15,10 @@ use super::Severity;
 /// The files, in the order in which their formats are tried.
 const FILES: [(&str, &str); 9] = [
     ("rust", include_str!("formats/rust.toml")),
+    ("devops", include_str!("formats/devops.toml")),
     ("python", include_str!("formats/python.toml")),
     ("javascript", include_str!("formats/javascript.toml")),
     ("scripting", include_str!("formats/scripting.toml")),
-    ("devops", include_str!("formats/devops.toml")),
     ("jvm", include_str!("formats/jvm.toml")),
     ("native", include_str!("formats/native.toml")),
     ("other", include_str!("formats/other.toml")),
@@ -88,6 +88,8 @@ pub struct Format {
     pub(super) requires: Vec<Requirement>,
     pub(super) message: Option<String>,
     pub(super) skip: bool,
+    pub(super) fallback: bool,
+    pub(super) once_a_line: bool,
     severities: BTreeMap<String, Severity>,
 }
 
@@ -109,8 +111,12 @@ pub(super) enum Role {
     Continuation,
     /// It is where the diagnostic is, or where its last note is.
     Location,
+    /// It is where the diagnostic is, unless a later line knows better.
+    Frame,
     /// It is a remark, perhaps with a place.
     Note,
+    /// It is the message, if there is none yet.
+    Message,
     /// It is the last line.
     End,
 }
@@ -177,9 +183,6 @@ pub struct DocumentFormat {
     pub(super) end_column: Vec<String>,
     #[serde(default)]
     pub(super) message: Vec<String>,
-    /// A text with paths in braces, instead of `message`.
-    #[serde(default)]
-    pub(super) template: Option<String>,
     #[serde(default)]
     pub(super) code: Vec<String>,
     #[serde(default)]
@@ -193,7 +196,7 @@ pub struct DocumentFormat {
     pub(super) lines_from_zero: bool,
     #[serde(default)]
     pub(super) columns_from_zero: bool,
-    /// Findings at which one of these paths leads to `true` are left out.
+    /// Findings at which one of these paths leads to `true`, or to the text behind `=`, are left out.
     #[serde(default)]
     pub(super) unless: Vec<String>,
     /// Documents to try the format on, with what it must make of them.
@@ -332,8 +335,15 @@ struct FormatSource {
     #[serde(default)]
     requires: Vec<Requirement>,
     message: Option<String>,
+    /// What it reads is swallowed.
     #[serde(default)]
     skip: bool,
+    /// It is of use only where no other format of this name has found anything.
+    #[serde(default)]
+    fallback: bool,
+    /// What it finds at the line of its last finding is a consequence of that.
+    #[serde(default)]
+    once_a_line: bool,
     #[serde(default)]
     examples: Vec<Example>,
 }
@@ -368,6 +378,8 @@ impl FormatSource {
             requires: self.requires,
             message: self.message,
             skip: self.skip,
+            fallback: self.fallback,
+            once_a_line: self.once_a_line,
             severities: self.severities,
             name: self.name,
         })
@@ -396,43 +408,48 @@ mod tests {
 
     use super::*;
 
-    /// Every example, with the command of its format as a hint only where it has no other way.
+    /// Without a hint.
     #[test]
     fn every_example_gives_what_it_says() {
         let table = Table::load().unwrap_or_else(|error| panic!("{error:?}"));
         let texts = table.formats.iter().map(|f| (&f.name, &f.examples));
         let documents = table.documents.iter().map(|f| (&f.name, &f.examples));
+        let mut wrong = Vec::new();
         for (name, examples) in texts.chain(documents) {
             for example in examples {
                 let found = Parser::new(None).parse(example.text.as_bytes());
-                assert_eq!(
-                    found.len(),
-                    example.found.len(),
-                    "`{name}` reads\n{}\nas {found:#?}",
-                    example.text
-                );
-                for (found, expected) in found.iter().zip(&example.found) {
-                    compare(name, found, expected);
+                if found.len() != example.found.len() {
+                    wrong.push(format!("`{name}` reads\n{}\nas {found:#?}", example.text));
+                    continue;
                 }
+                let pairs = found.iter().zip(&example.found);
+                wrong.extend(
+                    pairs.filter_map(|(found, expected)| difference(name, found, expected)),
+                );
             }
         }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     }
 
-    fn compare(name: &str, found: &Diagnostic, expected: &Expected) {
-        let wrong = |what: &str| panic!("`{name}` finds another {what}: {found:#?}");
+    /// What is found in another way than the example says.
+    fn difference(name: &str, found: &Diagnostic, expected: &Expected) -> Option<String> {
         let text = |expected: &Option<String>, found: Option<&String>| {
             expected.is_none() || expected.as_ref() == found
         };
         let number = |expected: Option<u32>, found| expected.is_none() || expected == found;
-        match () {
-            () if found.tool != name => wrong("tool"),
-            () if !text(&expected.file, found.file.as_ref()) => wrong("file"),
-            () if !text(&expected.code, found.code.as_ref()) => wrong("code"),
-            () if !text(&expected.message, Some(&found.message)) => wrong("message"),
-            () if !number(expected.line, found.line) => wrong("line"),
-            () if !number(expected.column, found.column) => wrong("column"),
-            () if expected.severity.is_some_and(|s| s != found.severity) => wrong("severity"),
-            () => {}
-        }
+        let same = [
+            ("tool", found.tool == name),
+            ("file", text(&expected.file, found.file.as_ref())),
+            ("code", text(&expected.code, found.code.as_ref())),
+            ("message", text(&expected.message, Some(&found.message))),
+            ("line", number(expected.line, found.line)),
+            ("column", number(expected.column, found.column)),
+            (
+                "severity",
+                expected.severity.is_none_or(|s| s == found.severity),
+            ),
+        ];
+        let (what, _) = same.iter().find(|(_, same)| !same)?;
+        Some(format!("`{name}` finds another {what}: {found:#?}"))
     }
 }

@@ -64,6 +64,7 @@ const LINES: &[&str] = &[
     "lnum",
     "row",
     "startlinenumber",
+    "startlineno",
     "start",
     "firstline",
     "lines",

@@ -129,6 +129,9 @@ fn in_short(event: &Event<'_>) -> Option<String> {
         }
         Event::StepCached { step } => Some(format!("{step}: cached")),
         Event::StepSkipped { step } => Some(format!("{step}: skipped")),
+        Event::StepDiagnostic { step, diagnostic } => {
+            Some(format!("{step}: {}", crate::diagnostic::line(diagnostic)))
+        }
         Event::StepOutput { .. } | Event::PlanFinished { .. } => None,
     }
 }
@@ -285,4 +288,23 @@ fn a_run_that_was_killed_is_taken_up_from_its_journal() {
         let ran_a = read_file(&place.path("as")).len() > before;
         assert_eq!(ran_a, !a_had_ended, "{count}: {events:?}");
     }
+}
+
+#[test]
+fn what_a_step_finds_is_told_while_it_runs() {
+    // It ends when what it wrote was told, and not before.
+    let place = Place::new(
+        "  - {id: a, type: compilation, run: 'echo \"a.c:3:5: error: no such thing\"; until [ -e go ]; do sleep 0.01; done'}\n",
+    );
+    let go = place.path("go");
+    let (events, outcome) = place.run_watched("one", &mut |event| {
+        if matches!(event, Event::StepDiagnostic { .. }) {
+            std::fs::write(&go, "").expect("a file");
+        }
+    });
+    assert_eq!(outcome, PlanOutcome::Succeeded);
+    assert_eq!(
+        events,
+        ["a#1", "a: a.c:3:5: error: no such thing", "a: done"]
+    );
 }

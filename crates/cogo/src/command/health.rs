@@ -15,9 +15,15 @@ Tell how a server is doing
 Exits with 0 if it is well, with 1 if it has workers and none is connected, or has given some up, \
 and if it does not answer.";
 
+const EXAMPLES: &str = "\
+Examples:
+  cogo health                                          of the server on this state directory
+  cogo health --server https://build.example.org:7171
+  cogo health --json | jq .queued";
+
 /// Tell how a server is doing
 #[derive(Args, Debug)]
-#[command(long_about = LONG)]
+#[command(long_about = LONG, after_help = EXAMPLES)]
 pub(crate) struct Options {
     /// Print one JSON object
     #[arg(long)]

@@ -8,8 +8,14 @@ use crate::failure::{Failure, note, print};
 use crate::instant;
 use crate::table::Table;
 
+const EXAMPLES: &str = "\
+Examples:
+  cogo queue                        the next 50
+  cogo queue --limit 1000 --json    one JSON object a line";
+
 /// Show the tasks of a server that wait, the next first
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Options {
     /// Tasks at most
     #[arg(long, value_name = "COUNT", default_value_t = 50)]

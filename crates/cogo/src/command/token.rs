@@ -17,8 +17,17 @@ use crate::failure::{Failure, note, print};
 use crate::table::Table;
 use crate::{instant, state};
 
+const EXAMPLES: &str = "\
+Examples:
+  cogo token create boss --scope admin                  the first one; from then on all need one
+  cogo token create ci --scope submit --expires-in 30d
+  cogo token create farm --scope worker-join            for `cogo worker --join`
+  COGO_TOKEN=cogo_... cogo token list
+  cogo token revoke ci";
+
 /// Make, list and take back tokens of a server
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Options {
     #[command(subcommand)]
     action: Action,

@@ -11,8 +11,18 @@ use crate::failure::{Failure, print};
 use crate::table::Table;
 use crate::{instant, measure};
 
+const EXAMPLES: &str = "\
+Examples:
+  cogo workers                               all, with what they do
+  cogo workers --json | jq -r .id            their names
+  cogo workers create --label gpu=yes        one more on the server's host
+  cogo workers drain local-2                 no more tasks for it; --undo gives it tasks again
+  cogo workers remove local-2                goes when it has none
+  cogo workers recover local-2               takes its tasks back and restarts it";
+
 /// Show a server's workers and change them
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Options {
     #[command(subcommand)]
     action: Option<Action>,
@@ -132,7 +142,8 @@ pub(crate) fn table(workers: &[WorkerInfo], now_ms: u64) -> Table {
     table
 }
 
-fn heard(worker: &WorkerInfo, now_ms: u64) -> String {
+/// For how long nothing was heard of it.
+pub(super) fn heard(worker: &WorkerInfo, now_ms: u64) -> String {
     if worker.last_heartbeat == 0 {
         return "-".to_owned();
     }
@@ -140,7 +151,8 @@ fn heard(worker: &WorkerInfo, now_ms: u64) -> String {
     measure::time(std::time::Duration::from_millis(silent))
 }
 
-fn status(worker: &WorkerInfo) -> &'static str {
+/// What it is doing.
+pub(super) fn status(worker: &WorkerInfo) -> &'static str {
     match (worker.connected, worker.draining, worker.status) {
         (false, _, _) => "away",
         (true, true, _) => "draining",

@@ -188,3 +188,27 @@ fn a_servers_workers_take_the_sandbox_steps() {
     assert_eq!(tasks.stdout.lines().count(), 1, "{tasks:?}");
     assert_eq!(server.task(tasks.stdout.trim())["verdict"]["code"], 3);
 }
+
+#[test]
+fn what_compilers_find_is_told_in_short_and_as_sarif() {
+    let world = Fixture::new();
+    std::fs::write(
+        world.workspace().join("broken.c"),
+        "int main(void) { return nothing; }\n",
+    )
+    .unwrap();
+    write(
+        &world,
+        "  - {id: compile, type: compilation, run: cc -c broken.c}\n",
+    );
+    let ran = run(&world, &["--quiet", "--sarif", "found.sarif"]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    let short = "compile │ broken.c:1:25: error: ";
+    assert!(ran.stdout.contains(short), "{ran:?}");
+    let sarif: Value = serde_json::from_str(&read(&world, "found.sarif")).unwrap();
+    let result = &sarif["runs"][0]["results"][0];
+    let region = &result["locations"][0]["physicalLocation"]["region"];
+    assert_eq!(region["startLine"], 1, "{sarif}");
+    let ran = run(&world, &["--json"]);
+    assert_eq!(steps_with(&ran, "step_diagnostic"), ["compile"]);
+}

@@ -13,3 +13,4 @@ mod output;
 mod proxy;
 mod recovery;
 mod submit;
+mod top;

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
@@ -11,15 +12,18 @@ use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 
 use crate::fixture::{Fixture, await_condition, finish};
 
+/// Nothing that is drawn takes longer, on a machine that works.
+const PATIENCE: Duration = Duration::from_mins(1);
+
 /// A terminal with `cogo` on it, and the hands and eyes of a user.
-struct Terminal {
+pub(crate) struct Terminal {
     master: File,
     slave: File,
     seen: String,
 }
 
 impl Terminal {
-    fn new(rows: u16, columns: u16) -> Self {
+    pub(crate) fn new(rows: u16, columns: u16) -> Self {
         let master =
             openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&master).unwrap();
@@ -48,7 +52,7 @@ impl Terminal {
 
     /// Runs a command with all three standard descriptors on this terminal. It has no
     /// controlling terminal, so signals come by `kill`.
-    fn start(&self, command: &mut Command) -> Child {
+    pub(crate) fn start(&self, command: &mut Command) -> Child {
         let end = || Stdio::from(self.slave.try_clone().unwrap());
         command
             .stdin(end())
@@ -59,13 +63,15 @@ impl Terminal {
             .unwrap()
     }
 
-    fn press(&mut self, keys: &[u8]) {
+    pub(crate) fn press(&mut self, keys: &[u8]) {
         self.master.write_all(keys).unwrap();
     }
 
     /// Reads until this text is on the screen.
-    fn expect(&mut self, text: &str) {
+    pub(crate) fn expect(&mut self, text: &str) {
+        let began = Instant::now();
         while !self.seen.contains(text) {
+            assert!(began.elapsed() < PATIENCE, "{text:?} in {:?}", self.seen);
             let mut fds = [PollFd::new(&self.master, PollFlags::IN)];
             let patience = Timespec {
                 tv_sec: 60,

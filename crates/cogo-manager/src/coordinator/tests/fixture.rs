@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use cogo_protocol::block::{BlockInfo, BlockReason, ResourceUsage};
 use cogo_protocol::command::CommandRequest;
 use cogo_protocol::exec::Isolation;
 use cogo_protocol::id::ExecId;
 use cogo_protocol::message::{
-    ExecutionStarted, FromWorker, Heartbeat, PROTOCOL_VERSION, TaskBrief, TaskComplete, TaskError,
-    ToWorker, Welcome,
+    BlockDetected, ExecutionStarted, FromWorker, Heartbeat, PROTOCOL_VERSION, TaskBrief,
+    TaskComplete, TaskError, ToWorker, Welcome,
 };
 use cogo_protocol::task::{Fence, TaskRequest, TaskState};
+use cogo_protocol::verdict::{Outcome, Verdict};
 use cogo_protocol::worker::{Capabilities, Health, WorkerStatus};
 use cogo_store::{Change, TaskRecord, WorkerRecord};
 
@@ -252,12 +254,21 @@ impl Fixture {
     }
 
     pub(super) fn complete(&mut self, worker: &str, task: &str, fence: u64, exit_code: i32) {
+        self.ended(worker, task, fence, Outcome::Exited { code: exit_code });
+    }
+
+    /// An attempt ends in this way.
+    pub(super) fn ended(&mut self, worker: &str, task: &str, fence: u64, outcome: Outcome) {
         let message = FromWorker::TaskComplete(Box::new(TaskComplete {
             task_id: task.parse().unwrap(),
             worker_id: worker.parse().unwrap(),
-            exit_code,
+            exit_code: outcome.exit_code().unwrap_or(1),
             timestamp: 0,
-            verdict: None,
+            verdict: Some(Verdict {
+                outcome,
+                incidents: Vec::new(),
+                survivors: 0,
+            }),
             usage: None,
             last_seq: None,
             duration_ms: None,
@@ -265,6 +276,41 @@ impl Fixture {
             fence: Some(Fence(fence)),
         }));
         self.say(worker, message);
+    }
+
+    /// A worker tells that an attempt hangs.
+    pub(super) fn hangs(&mut self, worker: &str, task: &str, fence: u64, reason: BlockReason) {
+        let (task_id, worker_id): (TaskId, WorkerId) =
+            (task.parse().unwrap(), worker.parse().unwrap());
+        let message = FromWorker::BlockDetected(Box::new(BlockDetected {
+            task_id: task_id.clone(),
+            worker_id: worker_id.clone(),
+            block_info: BlockInfo {
+                task_id,
+                worker_id,
+                reason,
+                duration: 700,
+                resource_usage: ResourceUsage::default(),
+                recoverable: reason.is_recoverable(),
+                evidence: vec!["thread 1 waits for thread 2".to_owned()],
+            },
+            timestamp: 0,
+            fence: Some(Fence(fence)),
+        }));
+        self.say(worker, message);
+    }
+
+    /// The command of the newest attempt.
+    pub(super) fn command(&self) -> &CommandRequest {
+        let mut executed = self
+            .sent
+            .iter()
+            .rev()
+            .filter_map(|(_, message)| match message {
+                ToWorker::ExecuteCommand(execute) => Some(&execute.command),
+                _ => None,
+            });
+        executed.next().unwrap()
     }
 
     pub(super) fn error(&mut self, worker: &str, task: &str, fence: u64, code: &str) {

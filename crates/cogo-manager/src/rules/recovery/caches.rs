@@ -59,12 +59,7 @@ pub(super) fn plan(failed: &CommandRequest) -> Option<(Adjustment, String)> {
         for (name, folder) in PLACES {
             env.insert(name.to_owned(), format!("{FRESH}/{folder}"));
         }
-        for name in failed
-            .env
-            .iter()
-            .filter(|it| names_a_cache(it))
-            .map(|it| it.0)
-        {
+        for name in failed.env.iter().filter(names_a_cache).map(|it| it.0) {
             let folder = name.to_ascii_lowercase();
             env.entry(name.clone())
                 .or_insert_with(|| format!("{FRESH}/{folder}"));

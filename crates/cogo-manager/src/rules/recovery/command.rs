@@ -1,7 +1,7 @@
 //! The command of the next attempt.
 
 use cogo_protocol::block::BlockPolicy;
-use cogo_protocol::command::CommandRequest;
+use cogo_protocol::command::{CommandRequest, WorkspaceRequest};
 use cogo_protocol::recovery::{AlternativeCommand, RecoveryRecord};
 use cogo_protocol::task::TaskRequest;
 
@@ -63,7 +63,7 @@ fn policy(request: &TaskRequest) -> BlockPolicy {
 }
 
 fn wrap(command: &mut CommandRequest) {
-    let Some((workspace, _)) = command.workspace.as_ref().map(|it| it.parts()) else {
+    let Some((workspace, _)) = command.workspace.as_ref().map(WorkspaceRequest::parts) else {
         return;
     };
     let Ok(argv) = command.argv() else { return };

@@ -29,8 +29,6 @@ pub fn ladder(cause: &Cause, failure_retries: u32) -> &'static [Strategy] {
         Cause::OutOfMemory { .. } => BlockReason::MemoryExhausted.strategies(),
         Cause::PidsExhausted { .. } => BlockReason::PidsExhausted.strategies(),
         Cause::DiskFull { .. } => BlockReason::DiskExhausted.strategies(),
-        // It would be just as slow the next time, and slower with less at once.
-        Cause::TimedOut { busy: true, .. } | Cause::Silent { busy: true, .. } => &[Alternative],
         // It stood still, and nothing says why: it may wait for input that nobody sends; a race may
         // go the other way the next time.
         Cause::TimedOut { busy: false, .. } | Cause::Silent { busy: false, .. } => {
@@ -39,7 +37,11 @@ pub fn ladder(cause: &Cause, failure_retries: u32) -> &'static [Strategy] {
         Cause::Blocked { reason, .. } => reason.strategies(),
         Cause::WorkerLost | Cause::WorkerHung => &[OtherWorker, RestartWorker, Retry],
         Cause::StartRefused => &[OtherWorker, Alternative],
-        Cause::NotStarted => &[Alternative],
+        // It would be just as slow the next time, and slower with less at once; and what is not there
+        // is not there the next time.
+        Cause::TimedOut { busy: true, .. }
+        | Cause::Silent { busy: true, .. }
+        | Cause::NotStarted => &[Alternative],
         Cause::Unknown => &[Retry, OtherWorker],
     }
 }
@@ -47,17 +49,14 @@ pub fn ladder(cause: &Cause, failure_retries: u32) -> &'static [Strategy] {
 /// How often a strategy is tried for one task. [`Strategy::Retry`] is counted apart.
 pub(super) const fn times_max(strategy: Strategy) -> u32 {
     match strategy {
-        Strategy::MoreMemory => 3,
-        // What it can know of the command, then of everything.
-        Strategy::LessParallelism => 2,
-        // The answer, then the end of input.
-        Strategy::Input => 2,
+        Strategy::MoreMemory | Strategy::OtherWorker => 3,
+        // What it can know of the command, then of everything; the answer, then the end of input.
+        Strategy::LessParallelism | Strategy::Input => 2,
         Strategy::Retry
         | Strategy::CleanWorkspace
         | Strategy::ClearCaches
         | Strategy::RestartWorker
         | Strategy::Alternative => 1,
-        Strategy::OtherWorker => 3,
         Strategy::Quarantine => 0,
     }
 }

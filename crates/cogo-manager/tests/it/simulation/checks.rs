@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use cogo_protocol::recovery::{Adjustment, Cause, RecoveryRecord, Strategy};
 use cogo_protocol::task::{Priority, TaskId, TaskState};
 use cogo_protocol::verdict::Outcome;
 use cogo_protocol::worker::WorkerId;
@@ -109,6 +110,7 @@ impl Checks {
         {
             return broken("fences do not grow");
         }
+        ladder(old, new)?;
         let live = new.attempts.iter().filter(|it| it.end.is_none()).count();
         let last_is_live = new.attempts.last().is_some_and(|it| it.end.is_none());
         match new.state {
@@ -153,6 +155,7 @@ impl Checks {
         let same = |other: &&TaskRecord| {
             other.state == TaskState::Queued
                 && other.request.requirements == served.request.requirements
+                && other.request.command.limits == served.request.command.limits
         };
         for other in self.ordered.tasks.values().filter(same) {
             let Some(other_place) = self.place(other, now, bounds) else {
@@ -224,6 +227,57 @@ impl Checks {
             .filter(|task| matches!(task.state, TaskState::Leased | TaskState::Running))
             .filter_map(|task| Some((task, &task.attempts.last()?.worker_id)))
     }
+}
+
+/// What is tried after a failure is bounded, kept, and never in vain.
+fn ladder(old: Option<&TaskRecord>, new: &TaskRecord) -> Result<(), Broken> {
+    let broken = |what: &str| Err(format!("{what}: {new:#?}"));
+    let before = old.map_or(&[][..], |old| &old.recoveries);
+    let is_kept = before.len() <= new.recoveries.len()
+        && before.iter().zip(&new.recoveries).all(|(before, now)| {
+            let result = before.result.clone().or_else(|| now.result.clone());
+            RecoveryRecord {
+                result,
+                ..before.clone()
+            } == *now
+        });
+    if !is_kept {
+        return broken("what was tried was forgotten");
+    }
+    let chosen = |record: &&RecoveryRecord| match record.cause {
+        Cause::WorkerLost | Cause::WorkerHung | Cause::StartRefused | Cause::Unknown => false,
+        _ => record.strategy != Strategy::Quarantine,
+    };
+    let asked = new.request.recovery.as_ref().filter(|it| it.enabled);
+    let attempts_max = asked.map_or(0, |it| it.attempts_max.unwrap_or(6) as usize);
+    if new.recoveries.iter().filter(chosen).count() > attempts_max {
+        return broken("more was tried than was asked for");
+    }
+    let mut memory = new.request.command.limits.memory_bytes.unwrap_or(0);
+    for record in &new.recoveries {
+        let is_unchanged = record.change == Adjustment::default();
+        let starved = matches!(record.cause, Cause::OutOfMemory { .. });
+        if starved && is_unchanged && record.strategy != Strategy::Quarantine {
+            return broken("it was tried again without more memory or less to do");
+        }
+        if let Some(more) = record.change.memory_bytes {
+            if more <= memory || more > 1 << 30 {
+                return broken("memory that is no more, or that nobody has");
+            }
+            memory = more;
+        }
+    }
+    // Whoever did not do as it was told gets it never again.
+    let avoided = |attempt: &cogo_store::AttemptRecord| {
+        new.recoveries.iter().any(|record| {
+            record.change.avoid_worker.as_ref() == Some(&attempt.worker_id)
+                && record.after_attempt < attempt.number
+        })
+    };
+    if new.attempts.iter().any(avoided) {
+        return broken("it went back to the worker that it hung on");
+    }
+    Ok(())
 }
 
 fn is_new_lease(old: Option<&TaskRecord>, new: &TaskRecord) -> bool {

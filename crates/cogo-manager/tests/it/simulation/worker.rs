@@ -11,7 +11,7 @@ use cogo_protocol::message::{
     TaskComplete, TaskError, ToWorker, Welcome, error_code,
 };
 use cogo_protocol::task::{Fence, TaskId};
-use cogo_protocol::verdict::{Outcome, Verdict};
+use cogo_protocol::verdict::{Outcome, TimeoutClock, Verdict};
 use cogo_protocol::worker::{Capabilities, Health, WorkerId, WorkerStatus};
 
 use super::random::Random;
@@ -63,6 +63,8 @@ pub(super) struct Worker {
 
 /// A program that takes longer than any test, and has to be ended.
 const HANGS: Duration = Duration::from_secs(100_000);
+/// Memory with which no program runs out of it.
+const ENOUGH: u64 = 64 << 20;
 /// The longest program when everything goes well.
 const CALM_MAX: Duration = Duration::from_secs(2);
 
@@ -214,7 +216,7 @@ impl Worker {
         if random.percent(1) {
             return (vec![self.error(&key, error_code::SANDBOX_FAILED)], None);
         }
-        let (lasts, outcome) = draw(random);
+        let (lasts, outcome) = draw(execute, random);
         let lasts = if self.calm {
             lasts.min(CALM_MAX)
         } else {
@@ -332,20 +334,37 @@ impl Worker {
     }
 }
 
-/// How long a command runs, and how it ends.
-fn draw(random: &mut Random) -> (Duration, Option<Outcome>) {
+/// How long a command runs, and how it ends. What has enough memory does not run out of it.
+fn draw(execute: &ExecuteCommand, random: &mut Random) -> (Duration, Option<Outcome>) {
     let lasts = match random.below(20) {
         0 => HANGS,
         1..=3 => random.millis(40_000),
         _ => random.millis(2000),
     };
-    let outcome = match random.below(20) {
+    let limit = execute.command.limits.memory_bytes.unwrap_or(1 << 20);
+    let status = cogo_protocol::verdict::ExitStatus::Signaled { signal: 9 };
+    let timed_out = |clock| Outcome::TimedOut {
+        after_ms: 5000,
+        clock,
+    };
+    let outcome = match random.below(24) {
         0 => None,
         1 | 2 => Some(Outcome::Exited { code: 1 }),
-        3 => Some(Outcome::OutOfMemory {
-            limit_bytes: 1,
-            peak_bytes: 1,
-            status: cogo_protocol::verdict::ExitStatus::Signaled { signal: 9 },
+        3 | 4 if limit < ENOUGH => Some(Outcome::OutOfMemory {
+            limit_bytes: limit,
+            peak_bytes: limit,
+            status,
+        }),
+        5 => Some(Outcome::PidsExhausted { limit: 9, status }),
+        6 => Some(Outcome::DiskFull {
+            limit_bytes: 9,
+            status,
+        }),
+        7 => Some(timed_out(TimeoutClock::Silence)),
+        8 => Some(timed_out(TimeoutClock::Wall)),
+        9 => Some(Outcome::Signaled {
+            signal: 9,
+            core_dumped: false,
         }),
         _ => Some(Outcome::Exited { code: 0 }),
     };

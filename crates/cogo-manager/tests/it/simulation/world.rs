@@ -87,6 +87,7 @@ pub(super) struct Seen {
     pub(super) succeeded: u64,
     pub(super) given_up: u64,
     pub(super) repeated: u64,
+    pub(super) recoveries: u64,
 }
 
 pub(super) struct World {
@@ -312,6 +313,7 @@ impl Seen {
         self.succeeded += counters.succeeded;
         self.given_up += counters.lost;
         self.repeated += counters.repeated;
+        self.recoveries += counters.recoveries;
     }
 
     pub(super) fn add(&mut self, other: &Self) {
@@ -324,5 +326,6 @@ impl Seen {
         self.succeeded += other.succeeded;
         self.given_up += other.given_up;
         self.repeated += other.repeated;
+        self.recoveries += other.recoveries;
     }
 }

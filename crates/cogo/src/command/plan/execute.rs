@@ -49,7 +49,7 @@ pub(super) struct ResumeOptions {
 
 /// How to run, whatever is run.
 #[derive(Args, Debug)]
-struct How {
+pub(super) struct How {
     /// Steps at the same time at most [default: the plan's, else the number of cores]
     #[arg(short, long, value_name = "COUNT")]
     parallel: Option<NonZeroUsize>,
@@ -58,10 +58,13 @@ struct How {
     no_cache: bool,
     /// Print one JSON event a line
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
     /// Show no output of steps that succeed
     #[arg(short, long)]
-    quiet: bool,
+    pub(super) quiet: bool,
+    /// Write what compilers, linters and tests found to this file, as SARIF
+    #[arg(long, value_name = "FILE")]
+    pub(super) sarif: Option<PathBuf>,
     /// How strong the sandboxes have to be; what a host cannot enforce is refused
     #[arg(long, value_enum, default_value_t)]
     isolation: IsolationOption,
@@ -131,7 +134,7 @@ fn go(
     };
     let cancel = Arc::new(Cancel::default());
     listen(&cancel)?;
-    let mut screen = Screen::new(how.json, how.quiet, &graph.nodes);
+    let mut screen = Screen::new(how, &graph.nodes);
     screen.begin(&run.id)?;
     let outcome = execute(graph, &settings, journal, &routes, &cancel, &mut |event| {
         screen.show(event);

@@ -2,19 +2,25 @@
 
 use std::collections::HashMap;
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use cogo_plan::diagnostic::{self, Diagnostic, Severity};
 use cogo_plan::execute::Event;
 use cogo_plan::graph::Node;
 use cogo_plan::progress::PlanOutcome;
 use cogo_protocol::record::{Stream, Utf8Chunker};
 
+use super::execute::How;
 use crate::failure::{Failure, print};
-use crate::measure;
 use crate::paint::{Color, Painter};
+use crate::{measure, state};
 
 /// Output of a quiet run that is kept for the case of a failure.
 const KEPT_MAX: usize = 1 << 20;
+
+/// Errors that are shown once more when a step has failed.
+const ERRORS_SHOWN: usize = 10;
 
 /// A line is shown in pieces past this length.
 const LINE_MAX: usize = 64 * 1024;
@@ -25,6 +31,10 @@ pub(super) struct Screen {
     painter: Painter,
     width: usize,
     steps: HashMap<String, StepScreen>,
+    /// Put findings where GitHub shows them.
+    annotate: bool,
+    /// Findings of all steps, if they are asked for.
+    sarif: Option<(PathBuf, Vec<Diagnostic>)>,
     /// Nobody reads our output any more.
     is_closed: bool,
 }
@@ -36,14 +46,19 @@ struct StepScreen {
     stderr: Vec<u8>,
     /// Whole lines of a quiet run.
     kept: Vec<u8>,
+    /// The first errors of the attempt, and how many there were.
+    errors: Vec<Diagnostic>,
+    error_count: usize,
     chunkers: [Utf8Chunker; 2],
 }
 
 impl Screen {
-    pub(super) fn new(json: bool, quiet: bool, nodes: &[Node]) -> Self {
+    pub(super) fn new(how: &How, nodes: &[Node]) -> Self {
         Self {
-            json,
-            quiet,
+            json: how.json,
+            quiet: how.quiet,
+            annotate: state::variable("GITHUB_ACTIONS").is_some_and(|value| value == "true"),
+            sarif: how.sarif.clone().map(|path| (path, Vec::new())),
             painter: Painter::stderr(),
             width: nodes
                 .iter()
@@ -66,6 +81,9 @@ impl Screen {
     }
 
     pub(super) fn show(&mut self, event: &Event<'_>) {
+        if let Event::StepDiagnostic { step, diagnostic } = event {
+            self.keep(step, diagnostic);
+        }
         let text = if self.json {
             self.as_json(event)
         } else {
@@ -74,10 +92,29 @@ impl Screen {
         self.write(&text);
     }
 
-    pub(super) fn finish(&mut self) -> Result<(), Failure> {
-        std::io::stdout()
-            .flush()
-            .map_err(|error| Failure::caused("failed to write to stdout", &error))
+    /// Writes the findings to where they were asked for.
+    pub(super) fn finish(self) -> Result<(), Failure> {
+        let Some((path, findings)) = self.sarif else {
+            return Ok(());
+        };
+        let text = serde_json::to_vec_pretty(&diagnostic::sarif(&findings))?;
+        std::fs::write(&path, text).map_err(|error| {
+            Failure::caused(format!("failed to write `{}`", path.display()), &error)
+        })
+    }
+
+    /// Keeps a finding for the end of its step, and of the plan.
+    fn keep(&mut self, name: &str, found: &Diagnostic) {
+        if let Some((_, findings)) = &mut self.sarif {
+            findings.push(found.clone());
+        }
+        if found.severity == Severity::Error {
+            let step = self.steps.entry(name.to_owned()).or_default();
+            step.error_count += 1;
+            if step.errors.len() < ERRORS_SHOWN {
+                step.errors.push(found.clone());
+            }
+        }
     }
 
     /// A reader that went away changes nothing for the plan.
@@ -125,6 +162,11 @@ impl Screen {
                 stream,
                 bytes,
             } => self.output(step, *stream, bytes),
+            // The output has it already, in the tool's own words.
+            Event::StepDiagnostic { diagnostic, .. } if self.annotate => {
+                format!("{}\n", diagnostic::github(diagnostic)).into_bytes()
+            }
+            Event::StepDiagnostic { .. } => Vec::new(),
             Event::StepEnded {
                 step,
                 error,
@@ -136,7 +178,9 @@ impl Screen {
                 ..
             } => {
                 let took = measure::time(Duration::from_millis(*duration_ms));
+                let errors = self.errors(step, error.is_some());
                 let mut text = self.rest(step, error.is_some());
+                text.extend(errors);
                 text.extend(match error {
                     None => self.line(
                         step,
@@ -167,6 +211,24 @@ impl Screen {
                 format!("{text}\n").into_bytes()
             }
         }
+    }
+
+    /// What a failed step found, once more and in short: the output before it may be long.
+    fn errors(&mut self, name: &str, failed: bool) -> Vec<u8> {
+        let Some(step) = self.steps.get_mut(name) else {
+            return Vec::new();
+        };
+        let errors = std::mem::take(&mut step.errors);
+        let more = std::mem::take(&mut step.error_count) - errors.len();
+        if !failed {
+            return Vec::new();
+        }
+        let mut lines: Vec<String> = errors.iter().map(diagnostic::line).collect();
+        if more > 0 {
+            lines.push(format!("and {}", measure::count(more as u64, "more error")));
+        }
+        let lines = lines.iter().map(|line| self.line(name, Color::Red, line));
+        lines.flatten().collect()
     }
 
     fn line(&self, step: &str, color: Color, text: &str) -> Vec<u8> {

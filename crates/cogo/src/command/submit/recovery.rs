@@ -20,8 +20,8 @@ pub(crate) struct RecoveryOptions {
     /// How often to repeat it after a plain failure, such as a non-zero exit code [default: 0]
     #[arg(long, value_name = "COUNT", help_heading = "Recovery")]
     retry: Option<u32>,
-    /// Only these, by commas: retry, input, more_memory, less_parallelism, clean_workspace,
-    /// clear_caches, restart_worker, other_worker, alternative
+    /// Only these, by commas: retry, input, more-memory, less-parallelism, clean-workspace,
+    /// clear-caches, restart-worker, other-worker, alternative
     #[arg(long, value_name = "STRATEGIES", value_delimiter = ',', value_parser = parse_strategy,
           help_heading = "Recovery")]
     recover_by: Option<Vec<Strategy>>,

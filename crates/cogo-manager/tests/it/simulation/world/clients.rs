@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use cogo_manager::coordinator::{Answer, ClientRequest, Input, Known, ReplyId, RequestError};
 use cogo_protocol::command::CommandRequest;
+use cogo_protocol::exec::Limits;
+use cogo_protocol::recovery::{AlternativeCommand, RecoveryRequest};
 use cogo_protocol::task::{Priority, Requirements, TaskId, TaskRequest};
 
 use super::super::checks::Broken;
@@ -69,10 +71,23 @@ impl World {
         };
         let request = TaskRequest {
             command: CommandRequest {
-                command: Some("make".to_owned()),
+                command: Some("make -j8".to_owned()),
                 timeout: random.percent(10).then_some(5000),
+                limits: Limits {
+                    memory_bytes: random.percent(30).then_some(8 << 20),
+                    ..Limits::default()
+                },
                 ..CommandRequest::default()
             },
+            recovery: random.percent(50).then(|| RecoveryRequest {
+                enabled: random.percent(90),
+                attempts_max: [None, Some(1), Some(3)][random.below(3) as usize],
+                time_max: Some(60_000),
+                alternative: (random.percent(20))
+                    .then(|| AlternativeCommand::Line("make slowly".to_owned())),
+                failure_retries: random.below(3) as u32,
+                ..RecoveryRequest::default()
+            }),
             requirements,
             priority: Priority::try_from(random.below(10) as u8).expect("below 10"),
             attempts_max: [None, None, Some(1), Some(2)][random.below(4) as usize],
