@@ -148,9 +148,9 @@ fn validate(options: &ValidateOptions) -> Result<u8, Failure> {
             .collect();
         print(&format!("{}\n", serde_json::to_string(&errors)?))?;
     } else {
-        errors
-            .iter()
-            .for_each(|error| tell(&located(&options.file, &text, error)));
+        for error in &errors {
+            tell(&located(&options.file, &text, error));
+        }
     }
     if !errors.is_empty() {
         return Ok(exit_code::USAGE);

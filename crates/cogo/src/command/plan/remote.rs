@@ -100,14 +100,14 @@ impl Remote {
         loop {
             match self.connect(task_id, &place).await {
                 Ok(mut socket) => {
-                    let mut watch = Watch {
+                    let mut connection = Watch {
                         remote: self,
                         task_id,
                         place: &mut place,
                         tell,
                         cancel,
                     };
-                    if watch.to_the_end(&mut socket).await? {
+                    if connection.watch(&mut socket).await? {
                         return self.outcome(task_id).await;
                     }
                     seen_at = Instant::now();
@@ -168,7 +168,7 @@ struct Watch<'a> {
 
 impl Watch<'_> {
     /// Whether the task is over; otherwise the connection is.
-    async fn to_the_end(&mut self, socket: &mut WebSocketStream<Wire>) -> Result<bool, Failure> {
+    async fn watch(&mut self, socket: &mut WebSocketStream<Wire>) -> Result<bool, Failure> {
         loop {
             tokio::select! {
                 message = socket.next() => match message {

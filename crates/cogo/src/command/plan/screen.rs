@@ -25,6 +25,10 @@ const ERRORS_SHOWN: usize = 10;
 /// A line is shown in pieces past this length.
 const LINE_MAX: usize = 64 * 1024;
 
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the command line, or of the world around it"
+)]
 pub(super) struct Screen {
     json: bool,
     quiet: bool,
@@ -207,7 +211,7 @@ impl Screen {
                     PlanOutcome::Failed => (Color::Red, "failed"),
                     PlanOutcome::Cancelled => (Color::Yellow, "was cancelled"),
                 };
-                let text = self.painter.paint(color, &format!("the plan {word}"));
+                let text = self.painter.paint(color, format!("the plan {word}"));
                 format!("{text}\n").into_bytes()
             }
         }
@@ -233,12 +237,7 @@ impl Screen {
 
     fn line(&self, step: &str, color: Color, text: &str) -> Vec<u8> {
         let text = self.painter.paint(color, text);
-        [
-            self.head(step).as_bytes(),
-            text.to_string().as_bytes(),
-            b"\n",
-        ]
-        .concat()
+        [self.head(step).as_bytes(), text.as_bytes(), b"\n"].concat()
     }
 
     fn head(&self, step: &str) -> String {
@@ -250,17 +249,17 @@ impl Screen {
     fn output(&mut self, name: &str, stream: Stream, bytes: &[u8]) -> Vec<u8> {
         let head = self.head(name);
         let step = self.steps.entry(name.to_owned()).or_default();
-        let held = match stream {
+        let unfinished = match stream {
             Stream::Stdout => &mut step.stdout,
             Stream::Stderr => &mut step.stderr,
         };
-        held.extend_from_slice(bytes);
-        let end = match held.iter().rposition(|byte| *byte == b'\n') {
+        unfinished.extend_from_slice(bytes);
+        let end = match unfinished.iter().rposition(|byte| *byte == b'\n') {
             Some(end) => end + 1,
-            None if held.len() > LINE_MAX => held.len(),
+            None if unfinished.len() > LINE_MAX => unfinished.len(),
             None => return Vec::new(),
         };
-        let whole: Vec<u8> = held.drain(..end).collect();
+        let whole: Vec<u8> = unfinished.drain(..end).collect();
         let text = behind(&head, &whole);
         if !self.quiet {
             return text;
