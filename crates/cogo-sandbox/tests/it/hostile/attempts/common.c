@@ -78,14 +78,16 @@ static int number(const char *text) {
 
 /* Opens, reads a little, and tells what was there. */
 static int read_file(const char *path) {
-    char text[256];
+    /* The kernel's log refuses a read that has no room for its next message. */
+    static char text[16 * 1024];
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
         return refused();
     ssize_t length = read(fd, text, sizeof text - 1);
     if (length < 0)
         return refused();
-    text[length] = 0;
+    /* Enough to know it by. */
+    text[length < 255 ? length : 255] = 0;
     for (char *at = text; *at; at++)
         if (*at == '\n')
             *at = ' ';
