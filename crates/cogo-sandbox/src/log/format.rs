@@ -140,11 +140,12 @@ impl RecordHeader {
         (payload_len <= PAYLOAD_MAX).then_some(RECORD_HEADER_LEN + payload_len)
     }
 
-    /// Whether a header with this number starts here. For telling damage from a torn tail.
+    /// Whether a header with this number starts here. For telling damage from a torn tail, which
+    /// may be zeros: those would be a header with the number zero, but for its length.
     pub(super) fn looks_like(bytes: &[u8], seq: u64) -> bool {
         bytes
             .first_chunk::<RECORD_HEADER_LEN>()
-            .is_some_and(|header| u64_at(header, 8) == seq)
+            .is_some_and(|header| u64_at(header, 8) == seq && u32_at(header, 4) > 0)
     }
 }
 

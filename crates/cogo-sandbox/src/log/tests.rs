@@ -786,3 +786,15 @@ fn append_past_file_size_limit(writer: &mut LogWriter, dir: &Path) {
         .collect();
     assert!(seen == [first, second].concat());
 }
+
+#[test]
+fn zeros_alone_are_a_torn_tail() {
+    let mut log = LogFixture::new(4096, None);
+    log.append(Stream::Stdout, 1);
+    let newest = log.segments().pop().unwrap();
+    // As many as two headers and more: neither of them is taken for good data.
+    for zeros in 0..200 {
+        fs::write(&newest, vec![0; zeros]).unwrap();
+        assert_eq!(read_all(&mut log.reader(0)).unwrap(), [], "{zeros}");
+    }
+}
