@@ -36,7 +36,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 4000)]
     many: usize,
     /// Mebibytes that are streamed.
-    #[arg(long, default_value_t = 512)]
+    #[arg(long, default_value_t = 200)]
     stream: usize,
     /// Clients that follow one task.
     #[arg(long, default_value_t = 1000)]
