@@ -312,8 +312,10 @@ impl Drop for Server {
                 continue;
             };
             for state in states {
+                // A worker keeps its execs apart from those of `cogo run`.
+                let execs_of = state.unwrap().path().join("worker");
                 let mut kill = self.world.cogo(["kill", "--all", "--now"]);
-                let _ = kill.env("COGO_STATE_DIR", state.unwrap().path()).status();
+                let _ = kill.env("COGO_STATE_DIR", execs_of).status();
             }
         }
     }
