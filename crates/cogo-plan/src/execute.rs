@@ -218,14 +218,22 @@ impl<'s, D: Dispatch> Run<'s, '_, D> {
     {
         // The receiver is dropped at the end of this function, which frees followers that wait.
         let (sender, receiver) = sync_channel(PENDING_MAX);
+        // Only an end lets others begin; output, which is most of what comes, does not.
+        let mut has_room = true;
         loop {
-            self.begin_what_may(scope, &sender)?;
+            if has_room || self.shared.cancel.is_asked() {
+                self.begin_what_may(scope, &sender)?;
+                has_room = false;
+            }
             if self.running.is_empty() {
                 break;
             }
             match receiver.recv_timeout(CANCEL_PACE) {
                 Ok(Message::Output(node, stream, bytes)) => self.output(node, stream, &bytes),
-                Ok(Message::Ended(node, result, took)) => self.ended(node, result, took)?,
+                Ok(Message::Ended(node, result, took)) => {
+                    self.ended(node, result, took)?;
+                    has_room = true;
+                }
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
             }
             self.pause();
