@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use cogo_protocol::id::ExecId;
 use cogo_sandbox::exec_dir::{ExecDir, StateDir};
 
 use crate::failure::Failure;
@@ -25,6 +26,14 @@ pub(crate) fn open(option: Option<&Path>) -> Result<StateDir, Failure> {
     StateDir::open(&path).map_err(|error| {
         Failure::from(error).hint("name another directory with --state-dir or COGO_STATE_DIR")
     })
+}
+
+/// A name that nothing else has: the time, in milliseconds after 1970, with fresh random bytes.
+pub(crate) fn fresh_id(unix_ms: u64) -> Result<String, Failure> {
+    let mut randomness = [0; 10];
+    rustix::rand::getrandom(&mut randomness, rustix::rand::GetRandomFlags::empty())
+        .map_err(|error| Failure::caused("failed to make an id", &error))?;
+    Ok(ExecId::from_parts(unix_ms, &randomness).to_string())
 }
 
 /// A variable of this process's environment that is set and not empty.

@@ -5,7 +5,6 @@ use std::fs::File;
 use std::io::IsTerminal;
 use std::path::Path;
 
-use cogo_protocol::id::ExecId;
 use cogo_sandbox::control::{ControlClient, Request};
 use cogo_sandbox::exec_dir::{ExecDir, StateDir};
 use cogo_sandbox::spec::ExecSpec;
@@ -108,10 +107,7 @@ fn create_copy(path: &Path) -> Result<File, Failure> {
 }
 
 fn start_exec(state: &StateDir, plan: &Plan) -> Result<Start, Failure> {
-    let mut randomness = [0; 10];
-    rustix::rand::getrandom(&mut randomness, rustix::rand::GetRandomFlags::empty())
-        .map_err(|error| Failure::caused("failed to make an id", &error))?;
-    let id = ExecId::from_parts(instant::now_ms(), &randomness).to_string();
+    let id = state::fresh_id(instant::now_ms())?;
     start(&Launcher::default(), state, &id, &plan.spec, &plan.secrets).map_err(
         |error| match error {
             StartError::Refused(refusal) => match refusal.hint {

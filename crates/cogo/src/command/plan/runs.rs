@@ -10,13 +10,12 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use cogo_protocol::id::ExecId;
 use cogo_sandbox::exec_dir::StateDir;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{Failure, print};
-use crate::instant;
 use crate::table::Table;
+use crate::{instant, state};
 
 #[derive(Args, Debug)]
 pub(super) struct ListOptions {
@@ -48,10 +47,7 @@ pub(super) struct RunDir {
 impl RunDir {
     /// A fresh one.
     pub(super) fn create(state: &StateDir, text: &str, about: &About) -> Result<Self, Failure> {
-        let mut randomness = [0; 10];
-        rustix::rand::getrandom(&mut randomness, rustix::rand::GetRandomFlags::empty())
-            .map_err(|error| Failure::caused("failed to make an id", &error))?;
-        let id = ExecId::from_parts(about.started_at_ms, &randomness).to_string();
+        let id = state::fresh_id(about.started_at_ms)?;
         let path = plans(state).join(&id);
         let failed = |error: std::io::Error| {
             Failure::caused(
