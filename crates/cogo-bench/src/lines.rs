@@ -19,6 +19,15 @@ pub(crate) fn write(count: u32, pause: Duration) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Takes the whole lines that are there, and leaves the beginning of the next one.
+pub(crate) fn whole(rest: &mut Vec<u8>) -> anyhow::Result<String> {
+    let end = rest
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |at| at + 1);
+    Ok(String::from_utf8(rest.drain(..end).collect())?)
+}
+
 /// When a line was written, on a clock that all processes of a machine share.
 pub(crate) fn written(line: &str) -> anyhow::Result<Duration> {
     let nanos: u64 = line.trim().parse().context("not a time")?;

@@ -97,11 +97,7 @@ async fn follow(mut client: Client) -> anyhow::Result<(Duration, Duration)> {
         match client.next().await? {
             Heard::Output(output) => {
                 rest.extend(output);
-                let whole = rest
-                    .iter()
-                    .rposition(|byte| *byte == b'\n')
-                    .map_or(0, |at| at + 1);
-                let text = String::from_utf8(rest.drain(..whole).collect())?;
+                let text = lines::whole(&mut rest)?;
                 count += text.lines().count();
                 if let (Some(first), Some(last)) = (text.lines().next(), text.lines().next_back()) {
                     let first = times.map_or(lines::written(first)?, |times| times.0);

@@ -79,11 +79,7 @@ async fn delays(contender: &Contender, command: &str) -> anyhow::Result<Vec<Dura
         match client.next().await? {
             Heard::Output(output) => {
                 rest.extend(output);
-                let whole = rest
-                    .iter()
-                    .rposition(|byte| *byte == b'\n')
-                    .map_or(0, |at| at + 1);
-                let text = String::from_utf8(rest.drain(..whole).collect())?;
+                let text = lines::whole(&mut rest)?;
                 for line in text.lines() {
                     times.push(lines::age(line)?);
                 }
