@@ -13,6 +13,7 @@ mod exit_code;
 mod failure;
 mod hint;
 mod instant;
+mod isolation;
 mod measure;
 mod paint;
 mod remote;

@@ -26,7 +26,7 @@ mod options;
 mod plan;
 mod standard_input;
 
-pub(crate) use options::{IsolationOption, Options};
+pub(crate) use options::Options;
 use plan::Plan;
 pub(crate) use plan::home;
 use standard_input::InputKind;

@@ -22,8 +22,8 @@ use super::runs::{About, RunDir, cache_dir};
 use super::screen::Screen;
 use super::{FILE, graph_of, read_text};
 use crate::client::{Client, ServerOptions};
-use crate::command::run::IsolationOption;
 use crate::failure::{Failure, note};
+use crate::isolation::IsolationOption;
 use crate::{exit_code, instant};
 
 #[derive(Args, Debug)]

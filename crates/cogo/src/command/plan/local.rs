@@ -17,8 +17,9 @@ use cogo_sandbox::start::{Start, Started};
 use cogo_worker::convert;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::command::run::{IsolationOption, launch};
+use crate::command::run::launch;
 use crate::failure::Failure;
+use crate::isolation::IsolationOption;
 
 /// How soon a request to cancel is noticed.
 const CANCEL_PACE: Timespec = Timespec {

@@ -12,7 +12,6 @@ use cogo_protocol::frame::OutputHeader;
 use cogo_protocol::message::{FromWorker, SUBPROTOCOL_BINARY};
 use cogo_protocol::task::{TaskId, TaskRequest, TaskStatus};
 use cogo_protocol::verdict::Outcome;
-use cogo_worker::convert;
 use futures_util::StreamExt;
 use hyper::Method;
 use tokio::time::{Instant, sleep};
@@ -20,8 +19,8 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::client::{Client, Wire, block_on, encoded};
-use crate::command::run::IsolationOption;
 use crate::failure::Failure;
+use crate::isolation::IsolationOption;
 
 /// How long a server may be gone before its tasks are given up here.
 const GONE_MAX: Duration = Duration::from_mins(1);
@@ -49,7 +48,7 @@ impl Remote {
         Self {
             client,
             workspace,
-            isolation: convert::isolation(isolation.into()),
+            isolation: isolation.into(),
         }
     }
 

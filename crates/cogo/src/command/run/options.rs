@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use cogo_protocol::units::{Bytes, Cpus, TimeSpan};
-use cogo_sandbox::spec::{Isolation, Network};
+use cogo_sandbox::spec::Network;
+
+use crate::isolation::IsolationOption;
 
 use crate::blocks::BlockOptions;
 
@@ -171,39 +173,6 @@ pub(crate) struct Options {
 
     #[command(flatten)]
     pub(super) blocks: BlockOptions,
-}
-
-/// How strong the sandbox has to be.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum IsolationOption {
-    /// Namespaces, seccomp, Landlock and enforced limits, all of them
-    #[default]
-    Strict,
-    /// Namespaces and seccomp; Landlock and limits where the host offers them
-    Standard,
-    /// Supervision alone: no protection, and the host's network
-    None,
-}
-
-impl IsolationOption {
-    /// Its name on a command line.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Strict => "strict",
-            Self::Standard => "standard",
-            Self::None => "none",
-        }
-    }
-}
-
-impl From<IsolationOption> for Isolation {
-    fn from(option: IsolationOption) -> Self {
-        match option {
-            IsolationOption::Strict => Self::Strict,
-            IsolationOption::Standard => Self::Standard,
-            IsolationOption::None => Self::None,
-        }
-    }
 }
 
 /// Where the program's input comes from.

@@ -16,10 +16,11 @@ use cogo_worker::environment::{Root, inherited};
 use cogo_worker::{limits, workspace};
 
 use super::environment::{OwnEnvironment, secret, variable};
-use super::options::{IsolationOption, Options};
+use super::options::Options;
 use super::standard_input::{InputKind, Plan as InputPlan};
 use crate::command::rootfs;
 use crate::failure::Failure;
+use crate::isolation::IsolationOption;
 use crate::viewer;
 
 /// Size of a terminal that nobody looks at.

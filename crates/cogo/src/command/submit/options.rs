@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use cogo_protocol::exec::{Isolation, Network};
+use cogo_protocol::exec::Network;
 use cogo_protocol::task::{Priority, TaskId};
 use cogo_protocol::units::{Bytes, Cpus, TimeSpan};
 use cogo_protocol::worker::WorkerId;
@@ -11,6 +11,7 @@ use cogo_protocol::worker::WorkerId;
 use super::recovery::RecoveryOptions;
 use crate::blocks::BlockOptions;
 use crate::client::ServerOptions;
+use crate::isolation::IsolationOption;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -157,28 +158,6 @@ impl Options {
     /// Whether what comes here goes to the command.
     pub(super) fn forwards_input(&self) -> bool {
         self.stdin == StdinOption::Forward
-    }
-}
-
-/// How strong the sandbox has to be.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(super) enum IsolationOption {
-    /// Namespaces, seccomp, Landlock and enforced limits, all of them
-    #[default]
-    Strict,
-    /// Namespaces and seccomp; Landlock and limits where the host offers them
-    Standard,
-    /// Supervision alone: no protection, and the host's network
-    None,
-}
-
-impl From<IsolationOption> for Isolation {
-    fn from(option: IsolationOption) -> Self {
-        match option {
-            IsolationOption::Strict => Self::Strict,
-            IsolationOption::Standard => Self::Standard,
-            IsolationOption::None => Self::None,
-        }
     }
 }
 
