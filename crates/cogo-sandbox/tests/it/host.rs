@@ -154,9 +154,15 @@ fn find_groups(dir: &Path, prefix: &str, depth: usize, found: &mut Vec<PathBuf>)
     }
 }
 
-/// The mounts of this process's namespace.
+/// What tests mount by themselves, on the host, goes by this name.
+pub(crate) const TEST_DISK: &str = "cogo-test-disk";
+
+/// The mounts of this process's namespace, but for what tests beside this one have mounted.
 pub(crate) fn mounts() -> String {
-    fs::read_to_string("/proc/self/mountinfo").expect("mountinfo")
+    let mounts = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+    let of_a_test = format!(" - tmpfs {TEST_DISK} ");
+    let kept = mounts.split_inclusive('\n');
+    kept.filter(|line| !line.contains(&of_a_test)).collect()
 }
 
 /// A `sleep` under a name of its own, so that every process of it is found again, zombies too.

@@ -10,6 +10,7 @@ use cogo_sandbox::start::{Start, StartError, start};
 use cogo_sandbox::verdict::{Incident, Outcome};
 
 use crate::fixture::{Place, ended};
+use crate::host::TEST_DISK;
 
 /// A record that is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,7 +107,7 @@ impl<'a> SmallDisk<'a> {
         std::fs::create_dir_all(at).expect("a folder");
         let mut mount = Command::new("mount");
         mount
-            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "small"])
+            .args(["-t", "tmpfs", "-o", &format!("size={size}"), TEST_DISK])
             .arg(at);
         let mounted = mount.output().is_ok_and(|output| output.status.success());
         if !mounted {
