@@ -106,7 +106,7 @@ impl Bench {
     }
 
     fn wait_begun(&self) -> JobId {
-        self.begun.recv_timeout(Duration::from_secs(60)).unwrap()
+        self.begun.recv_timeout(Duration::from_mins(1)).unwrap()
     }
 
     fn wait_end(&self, jobs: &Jobs, name: &str) -> JobStatus {

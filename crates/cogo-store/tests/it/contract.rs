@@ -374,11 +374,11 @@ fn jobs_are_kept_in_the_order_of_submission<P: Place>() {
         let changes = vec![put_job(&first), put_job(&ended), put_job(&second)];
         commit(&*store, changes).unwrap();
         // Its place stays when it changes.
-        let changed = JobRecord {
+        let asked = JobRecord {
             cancel_requested: true,
             ..first.clone()
         };
-        commit(&*store, vec![put_job(&changed)]).unwrap();
+        commit(&*store, vec![put_job(&asked)]).unwrap();
     }
     let store = place.open();
     let open = store.jobs_open().unwrap();
