@@ -67,12 +67,12 @@ struct Bench {
     folder: TempDir,
     runtime: Runtime,
     begun: mpsc::Receiver<JobId>,
-    begin: mpsc::Sender<JobId>,
+    starts: mpsc::Sender<JobId>,
 }
 
 impl Bench {
     fn new() -> Self {
-        let (begin, begun) = mpsc::channel();
+        let (starts, begun) = mpsc::channel();
         Self {
             folder: tempfile::tempdir().unwrap(),
             runtime: tokio::runtime::Builder::new_multi_thread()
@@ -80,7 +80,7 @@ impl Bench {
                 .build()
                 .unwrap(),
             begun,
-            begin,
+            starts,
         }
     }
 
@@ -89,7 +89,7 @@ impl Bench {
         let path = self.folder.path().join("store.sqlite");
         let store = Arc::new(SqliteStore::open(&path, Durability::Normal).unwrap());
         let runner: Arc<dyn JobRunner> = Arc::new(Obedient {
-            begun: self.begin.clone(),
+            begun: self.starts.clone(),
         });
         let runners = BTreeMap::from([(JobKind::Plan, runner)]);
         let stop = CancellationToken::new();
