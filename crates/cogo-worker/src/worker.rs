@@ -193,7 +193,8 @@ impl Worker {
         if !self.config.join.is_empty() {
             let managers = self.config.join.clone();
             let token = self.config.token.clone();
-            doors.spawn(join::run(managers, token, shared.clone()));
+            let trust = self.config.trust.clone();
+            doors.spawn(join::run(managers, token, trust, shared.clone()));
         }
         drop(shared);
         ready(address);
