@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use cogo_protocol::command::CommandRequest;
 use cogo_protocol::message::error_code;
@@ -25,6 +26,19 @@ pub(crate) struct Starter {
     records: TaskRecords,
     planner: Planner,
     zygote: Mutex<Arc<Zygote>>,
+    slots: u32,
+}
+
+/// How long a used sandbox is kept for a command of the same kind.
+const UNUSED_MAX: Duration = Duration::from_mins(2);
+
+/// Starts a zygote for so many commands at once.
+pub(crate) fn start_zygote(slots: u32) -> Result<Zygote, StartError> {
+    let options = ZygoteOptions {
+        used: slots as usize,
+        ..ZygoteOptions::default()
+    };
+    Zygote::start(&Launcher::default(), options)
 }
 
 /// What a start came to.
@@ -42,12 +56,14 @@ impl Starter {
         records: TaskRecords,
         planner: Planner,
         zygote: Zygote,
+        slots: u32,
     ) -> Self {
         Self {
             state,
             records,
             planner,
             zygote: Mutex::new(Arc::new(zygote)),
+            slots,
         }
     }
 
@@ -69,6 +85,11 @@ impl Starter {
         if let Err(reason) = kept {
             info!(%reason, "no sandbox is kept ready");
         }
+    }
+
+    /// Ends the sandboxes that nobody has used for a while.
+    pub(crate) fn let_go_of_unused(&self) {
+        self.zygote().let_go_of_unused(UNUSED_MAX);
     }
 
     /// Writes the task down, then starts its exec.
@@ -130,10 +151,7 @@ impl Starter {
     fn replace(&self, dead: &Arc<Zygote>) -> Result<(), StartError> {
         let mut zygote = self.zygote.lock().unwrap_or_else(PoisonError::into_inner);
         if Arc::ptr_eq(&zygote, dead) {
-            *zygote = Arc::new(Zygote::start(
-                &Launcher::default(),
-                ZygoteOptions::default(),
-            )?);
+            *zygote = Arc::new(start_zygote(self.slots)?);
         }
         Ok(())
     }

@@ -11,4 +11,5 @@ mod hostile;
 mod lifecycle;
 mod log;
 mod refusals;
+mod reuse;
 mod sessions;
