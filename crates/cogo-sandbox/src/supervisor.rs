@@ -541,7 +541,8 @@ impl Supervisor {
         rustix::thread::sched_yield();
         let reusable = match (self.made_for, self.sandbox, self.cgroup) {
             (Some(made_for), Some(sandbox), Some(cgroup)) => {
-                Reusable::check(made_for, sandbox, cgroup, self.scratch)
+                let events = self.facts.before.events;
+                Reusable::check(made_for, sandbox, cgroup, self.scratch, events)
             }
             (_, sandbox, cgroup) => {
                 drop(sandbox);

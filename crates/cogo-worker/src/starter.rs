@@ -158,11 +158,20 @@ impl Starter {
 
     /// Writes down how far a task is. It is known without, only less well.
     pub(crate) fn note(&self, record: &TaskRecord, phase: PhaseRecord) {
-        let record = TaskRecord {
-            phase,
-            ..record.clone()
+        let noted = match self.records.note(record.exec_id, &phase) {
+            // It was refused before it was written down.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let record = TaskRecord {
+                    phase,
+                    ..record.clone()
+                };
+                self.records.write(&record)
+            }
+            other => other,
         };
-        self.write(&record);
+        if let Err(error) = noted {
+            warn!(task_id = %record.task_id, %error, "failed to write the task down");
+        }
     }
 
     /// Writes a record that has changed.
@@ -182,7 +191,7 @@ impl Starter {
             return;
         }
         if let Some(exec) = self.state.exec(&record.exec_id.to_string())
-            && let Err(error) = exec.remove()
+            && let Err(error) = self.state.retire(exec)
         {
             warn!(task_id = %record.task_id, error = chain(&error), "failed to remove the exec");
         }

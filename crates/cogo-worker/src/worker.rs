@@ -34,6 +34,9 @@ use crate::{instant, join, limits, listen};
 /// How long killed tasks may take to be gone.
 const KILL_MAX: Duration = Duration::from_secs(20);
 
+/// Folders of tasks that are over, kept for tasks to come. An empty one takes a few blocks.
+const SPARES_MAX: usize = 32;
+
 /// Why a worker cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
@@ -121,7 +124,7 @@ impl Worker {
             .create(&config.state_dir)
             .map_err(|e| io_error("create", &config.state_dir, e))?;
         let lock = lock(&config.state_dir)?;
-        let state = StateDir::open(&config.state_dir)?;
+        let state = StateDir::open(&config.state_dir)?.with_spares(SPARES_MAX)?;
         // As it is seen from everywhere.
         let config = WorkerConfig {
             state_dir: state.path().to_owned(),

@@ -66,6 +66,15 @@ impl MadeFor {
         })
     }
 
+    /// Whether memory in use is about what it was.
+    fn is_as_small(&self, usage: &CgroupUsage) -> bool {
+        let limit = self.spec.limits.memory.unwrap_or(u64::MAX);
+        let max = self
+            .memory
+            .saturating_add(CACHED_MAX.min(limit / CACHED_SHARE));
+        usage.memory.is_some_and(|memory| memory <= max)
+    }
+
     fn fits(&self, spec: &ExecSpec, exec: &ExecDir) -> bool {
         self.spec == prepare::sandbox_part(spec)
             && self.design == prepare::design(spec)
@@ -112,15 +121,18 @@ impl Reusable {
         mut sandbox: Sandbox,
         cgroup: Cgroup,
         scratch: Option<OwnedFd>,
+        events: CgroupEvents,
     ) -> Option<Self> {
-        if !is_untouched(&sandbox, &cgroup, &made_for) {
+        // Process 1 alone: said by the group, beside what process 1 says of its namespace.
+        if !sandbox.is_untouched() || cgroup.pids().map(|pids| pids.len()).ok() != Some(1) {
+            return None;
+        }
+        let usage = cgroup.usage_from_here();
+        if !made_for.is_as_small(&usage) {
             return None;
         }
         sandbox.scratch = scratch;
-        let before = Counted {
-            usage: cgroup.usage_from_here(),
-            events: cgroup.events().ok()?,
-        };
+        let before = Counted { usage, events };
         Some(Self {
             parked: Parked {
                 sandbox,
@@ -132,16 +144,4 @@ impl Reusable {
             made_for,
         })
     }
-}
-
-fn is_untouched(sandbox: &Sandbox, cgroup: &Cgroup, made_for: &MadeFor) -> bool {
-    let limit = made_for.spec.limits.memory.unwrap_or(u64::MAX);
-    let cached_max = CACHED_MAX.min(limit / CACHED_SHARE);
-    sandbox.is_untouched()
-        // Process 1 alone: said by the group, beside what process 1 says of its namespace.
-        && cgroup.pids().is_ok_and(|pids| pids.len() == 1)
-        && cgroup
-            .usage()
-            .memory
-            .is_some_and(|memory| memory <= made_for.memory.saturating_add(cached_max))
 }

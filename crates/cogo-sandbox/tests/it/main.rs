@@ -13,3 +13,4 @@ mod log;
 mod refusals;
 mod reuse;
 mod sessions;
+mod spares;
