@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result};
 use clap::Parser as _;
 use cogo_plan::dispatch::{Cancel, Dispatch, DispatchError, Progress, Work};
-use cogo_plan::fix::{Command, End, Report, Settings, Tree, fix};
+use cogo_plan::fix::{Command, End, Means, Report, Settings, Tree, fix};
 use cogo_protocol::record::Stream;
 use cogo_protocol::verdict::Outcome;
 use serde::Deserialize;
@@ -88,7 +88,12 @@ fn main() -> Result<()> {
         .lines()
         .map(serde_json::from_str)
         .collect::<Result<_, _>>()?;
-    let wanted = |case: &&Case| arguments.only.as_ref().is_none_or(|only| case.id.contains(only));
+    let wanted = |case: &&Case| {
+        arguments
+            .only
+            .as_ref()
+            .is_none_or(|only| case.id.contains(only))
+    };
     let cases: Vec<&Case> = cases.iter().filter(wanted).collect();
     let scores: Mutex<BTreeMap<String, Score>> = Mutex::default();
     let next = AtomicUsize::new(0);
@@ -141,7 +146,12 @@ fn run(case: &Case) -> Result<Report> {
     let mut tree = Tree::copy(&workspace, &copy)?;
     let cancel = Cancel::default();
     let settings = Settings::default();
-    fix(&mut tree, &command, &settings, &Compiler, &cancel, &mut |_| {})
+    let means = Means {
+        dispatch: &Compiler,
+        cancel: &cancel,
+        agent: None,
+    };
+    fix(&mut tree, &command, &settings, &means, &mut |_| {})
         .with_context(|| format!("failed to fix `{}`", case.id))
 }
 

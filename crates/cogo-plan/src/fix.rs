@@ -12,15 +12,18 @@
 //! is not touched before [`tree::Tree::write_back`]. Every attempt is recorded, with cause, change and
 //! result.
 
+pub mod agent;
 pub mod change;
 mod check;
 pub mod command;
+mod dependency;
 pub mod findings;
 pub mod patch;
 mod rules;
 mod search;
 mod suggestion;
 mod text;
+mod tool;
 pub mod tree;
 
 use std::time::Duration;
@@ -30,7 +33,7 @@ use serde::{Deserialize, Serialize};
 
 pub use change::Fixer;
 pub use command::Command;
-pub use search::fix;
+pub use search::{Means, fix};
 pub use tree::{Tree, TreeError};
 
 use crate::dispatch::DispatchError;

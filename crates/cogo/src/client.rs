@@ -24,7 +24,7 @@ use crate::failure::Failure;
 use crate::state;
 
 pub(crate) use address::{Address, ServerFile};
-pub(crate) use wire::Wire;
+pub(crate) use wire::{Wire, tls_config};
 
 /// Before every path of the API.
 const PREFIX: &str = "/api/sandbox";
@@ -80,7 +80,7 @@ impl Client {
         };
         let tls = address
             .is_secure()
-            .then(|| wire::tls_config(options.ca_cert.as_deref()))
+            .then(|| tls_config(options.ca_cert.as_deref()))
             .transpose()?;
         Ok(Self {
             address,

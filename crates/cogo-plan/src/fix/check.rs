@@ -48,7 +48,13 @@ impl Checker<'_> {
         })?;
         found.extend(parser.finish());
         let output = String::from_utf8_lossy(&output).into_owned();
-        Ok(Findings::new(tree, &self.command.cwd, outcome, found, output))
+        Ok(Findings::new(
+            tree,
+            &self.command.cwd,
+            outcome,
+            found,
+            output,
+        ))
     }
 
     /// Runs something else there, and returns what it wrote.
@@ -101,7 +107,9 @@ impl Checker<'_> {
     fn timeout(&self) -> Duration {
         let left = self.deadline.saturating_duration_since(Instant::now());
         let left = left.max(Duration::from_secs(1));
-        self.command.timeout.map_or(left, |timeout| timeout.min(left))
+        self.command
+            .timeout
+            .map_or(left, |timeout| timeout.min(left))
     }
 }
 

@@ -113,13 +113,25 @@ mod tests {
     fn tools_are_asked_to_write_for_programs() {
         let cases = [
             ("cargo build -p x", "cargo build --message-format=json -p x"),
-            ("cargo +nightly -q test -- --a", "cargo +nightly -q test --message-format=json -- --a"),
+            (
+                "cargo +nightly -q test -- --a",
+                "cargo +nightly -q test --message-format=json -- --a",
+            ),
             ("cargo fmt", "cargo fmt"),
-            ("cargo build --message-format short", "cargo build --message-format short"),
+            (
+                "cargo build --message-format short",
+                "cargo build --message-format short",
+            ),
             ("rustc a.rs", "rustc --error-format=json a.rs"),
             ("npx tsc -p .", "npx tsc --pretty false -p ."),
-            ("python3 -m ruff check .", "python3 -m ruff check --output-format=json ."),
-            ("node_modules/.bin/eslint src", "node_modules/.bin/eslint --format=json src"),
+            (
+                "python3 -m ruff check .",
+                "python3 -m ruff check --output-format=json .",
+            ),
+            (
+                "node_modules/.bin/eslint src",
+                "node_modules/.bin/eslint --format=json src",
+            ),
             ("make -j4", "make -j4"),
         ];
         for (line, expected) in cases {

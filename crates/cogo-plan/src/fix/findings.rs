@@ -84,8 +84,9 @@ impl Findings {
         let (mut errors, mut warnings) = (Vec::new(), Vec::new());
         let mut seen = HashSet::new();
         for diagnostic in found {
-            let place = (diagnostic.file.clone(), diagnostic.line, diagnostic.column);
-            if !seen.insert((place, diagnostic.code.clone(), diagnostic.message.clone())) {
+            // Two errors in one macro differ in nothing but what is to be done about them.
+            let same = serde_json::to_string(&diagnostic).unwrap_or_default();
+            if !seen.insert(same) {
                 continue;
             }
             let file = diagnostic.file.as_deref();

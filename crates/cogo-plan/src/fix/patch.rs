@@ -151,7 +151,10 @@ fn hunk(lines: &[&str], start: usize) -> Result<(Hunk, usize), PatchError> {
                 }
             }
             // Editors remove the one space that an empty line of context has.
-            None if lines[at + 1..].iter().any(|line| line.starts_with([' ', '-', '+'])) => {
+            None if lines[at + 1..]
+                .iter()
+                .any(|line| line.starts_with([' ', '-', '+'])) =>
+            {
                 hunk.before.push(String::new());
                 hunk.after.push(String::new());
             }
@@ -292,7 +295,13 @@ mod tests {
 
     #[test]
     fn what_we_write_we_can_apply() {
-        let text = diff(Path::new("src/a"), "1\n2\n3\n4\n5\n", "1\nx\n3\n4\n5\n6\n", true, true);
+        let text = diff(
+            Path::new("src/a"),
+            "1\n2\n3\n4\n5\n",
+            "1\nx\n3\n4\n5\n6\n",
+            true,
+            true,
+        );
         assert_eq!(applied(&text).unwrap(), "src/a=1\nx\n3\n4\n5\n6\n");
         let text = diff(Path::new("open"), "a\nb", "a\nc", true, true);
         assert_eq!(applied(&text).unwrap(), "open=a\nc");
@@ -302,13 +311,15 @@ mod tests {
 
     #[test]
     fn words_around_it_and_wrong_numbers_are_borne() {
-        let text = "Here:\n```diff\n--- a/src/a\n+++ b/src/a\n@@ -40,2 +40,2 @@\n 3\n-4\n+x\n```\nDone.";
+        let text =
+            "Here:\n```diff\n--- a/src/a\n+++ b/src/a\n@@ -40,2 +40,2 @@\n 3\n-4\n+x\n```\nDone.";
         assert_eq!(applied(text).unwrap(), "src/a=1\n2\n3\nx\n5\n");
     }
 
     #[test]
     fn what_does_not_fit_is_refused() {
-        let with = |file: &str, hunk: &str| format!("--- a/{file}\n+++ b/{file}\n@@ -1,1 +1,1 @@\n{hunk}");
+        let with =
+            |file: &str, hunk: &str| format!("--- a/{file}\n+++ b/{file}\n@@ -1,1 +1,1 @@\n{hunk}");
         let cases = [
             (with("src/a", "-7\n+x\n"), "its lines are not there"),
             (with("../a", "-1\n+x\n"), "not a file inside"),
@@ -317,8 +328,14 @@ mod tests {
             (with(".git/config", "-1\n+x\n"), "not a file inside"),
             ("I cannot help.".to_owned(), "no unified diff"),
             ("@@ -1 +1 @@\n-1\n+2\n".to_owned(), "line 1"),
-            ("--- a/src/a\n+++ /dev/null\n@@ -1 +0,0 @@\n-1\n".to_owned(), "not all of its lines"),
-            ("--- a/src/a\n+++ b/open\n@@ -1 +1 @@\n-1\n+2\n".to_owned(), "renames"),
+            (
+                "--- a/src/a\n+++ /dev/null\n@@ -1 +0,0 @@\n-1\n".to_owned(),
+                "not all of its lines",
+            ),
+            (
+                "--- a/src/a\n+++ b/open\n@@ -1 +1 @@\n-1\n+2\n".to_owned(),
+                "renames",
+            ),
         ];
         for (text, problem) in cases {
             let error = applied(&text).unwrap_err();

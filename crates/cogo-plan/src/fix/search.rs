@@ -5,13 +5,18 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::time::Instant;
 
+use super::agent::{self, Agent};
 use super::change::{Candidate, Change, Fixer};
 use super::check::Checker;
 use super::command::Command;
-use super::findings::{Comparison, Findings, Lines};
+use super::findings::{Comparison, Findings, Lines, Located};
 use super::tree::Tree;
-use super::{Attempt, AttemptResult, End, Event, FixError, Report, Settings, patch, rules, suggestion};
+use super::{
+    Attempt, AttemptResult, End, Event, FixError, Report, Settings, dependency, patch, rules,
+    suggestion, tool,
+};
 use crate::dispatch::{Cancel, Dispatch};
+use crate::document::StepNetwork;
 
 /// Errors that are looked at before another run; the rest is mostly their consequence.
 const ERRORS_MAX: usize = 40;
@@ -29,16 +34,16 @@ pub fn fix(
     tree: &mut Tree,
     command: &Command,
     settings: &Settings,
-    dispatch: &dyn Dispatch,
-    cancel: &Cancel,
+    means: &Means<'_>,
     tell: &mut dyn FnMut(&Event<'_>),
 ) -> Result<Report, FixError> {
     let mut search = Search {
         settings,
+        agent: means.agent,
         checker: Checker {
             command,
-            dispatch,
-            cancel,
+            dispatch: means.dispatch,
+            cancel: means.cancel,
             deadline: Instant::now() + settings.time_max,
             count: 0,
         },
@@ -70,15 +75,27 @@ pub fn fix(
         end,
         errors_before,
         errors_after: state.error_count(),
-        errors_left: state.errors.iter().map(super::findings::Located::line).collect(),
+        errors_left: state.errors.iter().map(Located::line).collect(),
         budget_exhausted: !state.succeeded() && search.is_exhausted(),
         attempts: search.attempts,
         diff: search.tree.diff(),
     })
 }
 
+/// By what fixing is done.
+#[derive(Clone, Copy)]
+pub struct Means<'a> {
+    /// Runs the command, and what else has to be run.
+    pub dispatch: &'a dyn Dispatch,
+    /// Ends it.
+    pub cancel: &'a Cancel,
+    /// Who is asked when nothing else helps.
+    pub agent: Option<&'a dyn Agent>,
+}
+
 struct Search<'a> {
     settings: &'a Settings,
+    agent: Option<&'a dyn Agent>,
     checker: Checker<'a>,
     tree: &'a mut Tree,
     tell: &'a mut dyn FnMut(&Event<'_>),
@@ -104,9 +121,14 @@ impl Search<'_> {
         let begin = self.tree.touched();
         let mut detours = Vec::new();
         for fixer in self.settings.fixers.clone() {
+            if let Some(better) = self.improve_by_asking(state, fixer, depth)? {
+                return Ok(Some(better));
+            }
             let candidates = self.candidates(state, fixer);
-            let batch = together(self.tree, &candidates);
-            for candidate in batch.iter().chain(&candidates) {
+            let sure = together(self.tree, &candidates, |candidate| candidate.sure);
+            // What only helps together with the repair of another error.
+            let all = together(self.tree, &candidates, |_| true);
+            for candidate in sure.iter().chain(&candidates).chain(&all) {
                 if self.is_exhausted() {
                     break;
                 }
@@ -129,6 +151,163 @@ impl Search<'_> {
                 if let Some(better) = self.follow(state, &begin, detour, depth)? {
                     return Ok(Some(better));
                 }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Has the tool or the agent propose something. They are asked from what is kept only.
+    fn improve_by_asking(
+        &mut self,
+        state: &Findings,
+        fixer: Fixer,
+        depth: usize,
+    ) -> Result<Option<Findings>, FixError> {
+        if depth > 0 || self.is_exhausted() {
+            return Ok(None);
+        }
+        match fixer {
+            Fixer::Tools => self.improve_by_tool(state),
+            Fixer::Dependencies => self.improve_by_dependency(state),
+            Fixer::Agent => self.improve_by_agent(state),
+            Fixer::Suggestions | Fixer::Rules => Ok(None),
+        }
+    }
+
+    fn improve_by_tool(&mut self, state: &Findings) -> Result<Option<Findings>, FixError> {
+        let Some(argv) = tool::own_fix(self.checker.command) else {
+            return Ok(None);
+        };
+        (self.tell)(&Event::Asking(Fixer::Tools));
+        let network = self.checker.command.network.clone();
+        self.improve_by_running(state, Fixer::Tools, argv, network)
+    }
+
+    fn improve_by_dependency(&mut self, state: &Findings) -> Result<Option<Findings>, FixError> {
+        let is_offline = self.checker.command.network == StepNetwork::None;
+        let missing = dependency::missing(self.tree, self.checker.command, state.problems());
+        for missing in missing {
+            if !self.settings.may_change_dependencies || is_offline {
+                let advice = "it is added with --allow-dependencies and a network";
+                (self.tell)(&Event::Note(format!(
+                    "{} is missing; {advice}",
+                    missing.name
+                )));
+                continue;
+            }
+            if self.is_exhausted() {
+                break;
+            }
+            (self.tell)(&Event::Asking(Fixer::Dependencies));
+            let network = self.checker.command.network.clone();
+            let better =
+                self.improve_by_running(state, Fixer::Dependencies, missing.argv, network)?;
+            if better.is_some() {
+                return Ok(better);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Runs a program that changes files, and keeps what it did if it is better.
+    fn improve_by_running(
+        &mut self,
+        state: &Findings,
+        fixer: Fixer,
+        argv: Vec<String>,
+        network: StepNetwork,
+    ) -> Result<Option<Findings>, FixError> {
+        let begin = self.tree.touched();
+        let texts = self.tree.texts();
+        let description = format!("`{}`", argv.join(" "));
+        self.checker.run_other(self.tree, argv, network)?;
+        let change = self.tree.adopt(&texts);
+        // Back to where it was: the change is tried like any other.
+        let undo = Change {
+            files: change
+                .files
+                .keys()
+                .map(|file| (file.clone(), texts.get(file).cloned()))
+                .collect(),
+        };
+        self.tree.apply(&undo)?;
+        if change.files.is_empty() {
+            return Ok(None);
+        }
+        let candidate = Candidate {
+            fixer,
+            cause: first_cause(state),
+            description,
+            sure: false,
+            change,
+            replacements: Vec::new(),
+        };
+        match self.attempt(state, &candidate)? {
+            Some((Comparison::Better, after)) => Ok(Some(after)),
+            Some((Comparison::Different | Comparison::NotBetter, _)) | None => {
+                self.tree.restore(&begin)?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Asks the agent, and tells it what came of its last answer, a few times.
+    fn improve_by_agent(&mut self, state: &Findings) -> Result<Option<Findings>, FixError> {
+        let Some(agent) = self.agent else {
+            return Ok(None);
+        };
+        let begin = self.tree.touched();
+        let mut feedback = Vec::new();
+        for _ in 0..agent::ROUNDS_MAX {
+            if self.is_exhausted() {
+                break;
+            }
+            (self.tell)(&Event::Asking(Fixer::Agent));
+            let request = agent::Request::new(self.tree, self.checker.command, state, &feedback);
+            let time = self
+                .checker
+                .deadline
+                .saturating_duration_since(Instant::now());
+            let answer = match agent.propose(&request, time, self.checker.cancel) {
+                Ok(answer) => answer,
+                Err(error) => {
+                    (self.tell)(&Event::Note(format!("the agent gave no answer: {error}")));
+                    break;
+                }
+            };
+            if self.checker.cancel.is_asked() {
+                return Err(FixError::Cancelled);
+            }
+            let change = patch::change(self.tree, &answer).map_err(|error| error.to_string());
+            let change = change.and_then(|change| {
+                agent::acceptable(self.tree, &change, self.settings).map(|()| change)
+            });
+            let mut candidate = Candidate {
+                fixer: Fixer::Agent,
+                cause: first_cause(state),
+                description: "what the agent proposes".to_owned(),
+                sure: false,
+                change: Change::default(),
+                replacements: Vec::new(),
+            };
+            candidate.change = match change {
+                Ok(change) => change,
+                Err(reason) => {
+                    feedback.push(reason.clone());
+                    let refused = AttemptResult::Refused { reason };
+                    self.record(&candidate, answer, refused, state, None);
+                    continue;
+                }
+            };
+            match self.attempt(state, &candidate)? {
+                Some((Comparison::Better, after)) => return Ok(Some(after)),
+                Some((_, after)) => {
+                    let lines = after.errors.iter().take(10).map(Located::line);
+                    let lines: Vec<String> = lines.collect();
+                    feedback.push(format!("with it the errors are:\n{}", lines.join("\n")));
+                    self.tree.restore(&begin)?;
+                }
+                None => feedback.push("that was tried already".to_owned()),
             }
         }
         Ok(None)
@@ -166,7 +345,7 @@ impl Search<'_> {
                 .flat_map(|error| suggestion::candidates(self.tree, cwd, state, error))
                 .collect(),
             Fixer::Rules => problems
-                .flat_map(|error| rules::candidates(self.tree, cwd, error))
+                .flat_map(|error| rules::candidates(self.tree, error))
                 .collect(),
             Fixer::Tools | Fixer::Dependencies | Fixer::Agent => Vec::new(),
         }
@@ -226,12 +405,17 @@ impl Search<'_> {
     }
 }
 
-/// The first sure candidate of each error, as one: most of them are right, and a run costs time.
-fn together(tree: &Tree, candidates: &[Candidate]) -> Option<Candidate> {
+/// The first candidate of each error that counts, as one: most of them are right, and a run costs
+/// time.
+fn together(
+    tree: &Tree,
+    candidates: &[Candidate],
+    counts: impl Fn(&Candidate) -> bool,
+) -> Option<Candidate> {
     let mut replacements = Vec::new();
     let mut causes = HashSet::new();
     let mut count = 0;
-    for candidate in candidates.iter().filter(|candidate| candidate.sure) {
+    for candidate in candidates.iter().filter(|candidate| counts(candidate)) {
         if candidate.replacements.is_empty() || !causes.insert(&candidate.cause) {
             continue;
         }
@@ -246,8 +430,19 @@ fn together(tree: &Tree, candidates: &[Candidate]) -> Option<Candidate> {
         return None;
     }
     let first = candidates.first()?;
-    let description = format!("{count} repairs of which the tool is sure");
-    Candidate::new(tree, first.fixer, first.cause.clone(), description, replacements)
+    let description = format!("{count} repairs of different errors at once");
+    Candidate::new(
+        tree,
+        first.fixer,
+        first.cause.clone(),
+        description,
+        replacements,
+    )
+}
+
+fn first_cause(state: &Findings) -> String {
+    let first = state.problems().first().map(Located::line);
+    first.unwrap_or_else(|| "the command fails".to_owned())
 }
 
 fn hash_of(change: &Change) -> u64 {

@@ -24,6 +24,10 @@ pub(super) fn candidates(
     let mut suggestions = diagnostic.suggestions.clone();
     suggestions.extend(fixits::suggestions(&findings.output, error));
     suggestions.extend(lint::suggestions(tree, cwd, &findings.output, error));
+    if let Some(all) = all_at_once(&suggestions) {
+        let candidate = candidate(tree, cwd, error, &all, &all.edits);
+        found.extend(candidate.map(|candidate| (3, candidate)));
+    }
     for suggestion in &suggestions {
         let rank = rank(suggestion.applicability.as_deref());
         for (place, edits) in alternatives(&suggestion.edits).into_iter().enumerate() {
@@ -50,7 +54,8 @@ fn rank(applicability: Option<&str>) -> u8 {
 /// between repetitions of a place; each alone.
 fn alternatives(edits: &[Edit]) -> Vec<Vec<Edit>> {
     let overlap = |a: &Edit, b: &Edit| {
-        a.file == b.file && (a.start == b.start && a.end == b.end || a.start < b.end && b.start < a.end)
+        a.file == b.file
+            && (a.start == b.start && a.end == b.end || a.start < b.end && b.start < a.end)
     };
     let mut sets: Vec<Vec<Edit>> = Vec::new();
     for edit in edits {
@@ -59,7 +64,7 @@ fn alternatives(edits: &[Edit]) -> Vec<Vec<Edit>> {
             _ => sets.push(vec![edit.clone()]),
         }
     }
-    if edits.len() > 1 {
+    if sets.len() > 1 {
         sets.extend(edits.iter().map(|edit| vec![edit.clone()]));
     }
     let mut fresh: Vec<Vec<Edit>> = Vec::new();
@@ -69,6 +74,26 @@ fn alternatives(edits: &[Edit]) -> Vec<Vec<Edit>> {
         }
     }
     fresh
+}
+
+/// All repairs of one error as one: some belong together. Those that overlap an earlier one are left
+/// out.
+fn all_at_once(suggestions: &[Suggestion]) -> Option<Suggestion> {
+    let mut edits: Vec<Edit> = Vec::new();
+    let mut count = 0;
+    for suggestion in suggestions {
+        let mut more = edits.clone();
+        more.extend(suggestion.edits.iter().cloned());
+        if alternatives(&more).len() == 1 {
+            edits = more;
+            count += 1;
+        }
+    }
+    (count > 1).then(|| Suggestion {
+        message: format!("{count} repairs of this error at once"),
+        applicability: None,
+        edits,
+    })
 }
 
 fn candidate(

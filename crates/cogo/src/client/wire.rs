@@ -28,7 +28,7 @@ pub(crate) enum Wire {
 }
 
 impl Wire {
-    pub(super) async fn dial(
+    pub(crate) async fn dial(
         address: &Address,
         tls: Option<Arc<ClientConfig>>,
     ) -> io::Result<Self> {
@@ -49,7 +49,7 @@ impl Wire {
 }
 
 /// Trusts what the system trusts, and what is in a file.
-pub(super) fn tls_config(extra: Option<&Path>) -> Result<Arc<ClientConfig>, Failure> {
+pub(crate) fn tls_config(extra: Option<&Path>) -> Result<Arc<ClientConfig>, Failure> {
     let mut roots = RootCertStore::empty();
     // A system without certificates is fine as long as the file has the right one.
     let system = rustls_native_certs::load_native_certs();

@@ -64,7 +64,11 @@ fn eslint(tree: &Tree, cwd: &Path, item: &Value, error: &Located) -> Vec<Suggest
             let range = |index: usize| Some(fix["range"][index].as_u64()? as usize);
             let place = |index| range(index).and_then(|at| place_of_utf16(&text, at));
             if let (Some(start), Some(end)) = (place(0), place(1)) {
-                let message = if what.is_empty() { "what eslint would do" } else { what };
+                let message = if what.is_empty() {
+                    "what eslint would do"
+                } else {
+                    what
+                };
                 found.push(Suggestion {
                     message: message.to_owned(),
                     applicability: Some(applicability.to_owned()),
@@ -118,8 +122,18 @@ fn ruff(item: &Value, error: &Located) -> Option<Suggestion> {
     });
     let is_safe = fix["applicability"].as_str() == Some("safe");
     Some(Suggestion {
-        message: fix["message"].as_str().unwrap_or("what ruff would do").to_owned(),
-        applicability: Some(if is_safe { "MachineApplicable" } else { "MaybeIncorrect" }.to_owned()),
+        message: fix["message"]
+            .as_str()
+            .unwrap_or("what ruff would do")
+            .to_owned(),
+        applicability: Some(
+            if is_safe {
+                "MachineApplicable"
+            } else {
+                "MaybeIncorrect"
+            }
+            .to_owned(),
+        ),
         edits: edits.collect::<Option<_>>()?,
     })
 }
