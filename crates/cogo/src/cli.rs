@@ -8,8 +8,8 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use crate::command::{
-    attach, doctor, health, kill, logs, plan, prune, ps, queue, rootfs, run, serve, submit, token,
-    top, wait, why, worker, workers,
+    attach, doctor, fix, health, kill, logs, plan, prune, ps, queue, rootfs, run, serve, submit,
+    token, top, wait, why, worker, workers,
 };
 use crate::exit_code;
 use crate::failure::Failure;
@@ -49,6 +49,7 @@ enum Command {
     Doctor(doctor::Options),
     Rootfs(rootfs::Options),
     Plan(Box<plan::Options>),
+    Fix(Box<fix::Options>),
     Worker(Box<worker::Options>),
     Serve(Box<serve::Options>),
     Submit(Box<submit::Options>),
@@ -92,6 +93,7 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Command::Doctor(options) => doctor::run(options),
         Command::Rootfs(options) => rootfs::run(options, &state()?),
         Command::Plan(options) => plan::run(options, &state()?),
+        Command::Fix(options) => fix::run(options, &state()?),
         Command::Worker(options) => worker::run(options, &state()?),
         Command::Serve(options) => serve::run(options, &state()?),
         Command::Submit(options) => submit::run(options, cli.state_dir.as_deref())

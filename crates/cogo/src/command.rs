@@ -2,6 +2,7 @@
 
 pub(crate) mod attach;
 pub(crate) mod doctor;
+pub(crate) mod fix;
 pub(crate) mod health;
 pub(crate) mod kill;
 pub(crate) mod logs;
