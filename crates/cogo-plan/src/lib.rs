@@ -26,3 +26,4 @@ pub mod journal;
 pub mod progress;
 pub mod read;
 pub mod route;
+pub mod test_results;
