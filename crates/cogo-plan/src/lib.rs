@@ -26,4 +26,5 @@ pub mod journal;
 pub mod progress;
 pub mod read;
 pub mod route;
+pub mod test_recovery;
 pub mod test_results;

@@ -25,6 +25,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use junit::read_junit;
+pub(crate) use libtest::suite as libtest_suite;
 pub use parser::TestParser;
 pub use report::{Reported, read_report, write_junit};
 
@@ -50,7 +51,7 @@ pub enum TestTool {
     NodeTest,
     /// Anything that writes the Test Anything Protocol.
     Tap,
-    /// Anything that writes JUnit's XML.
+    /// Anything that writes the XML of `JUnit`.
     Junit,
 }
 

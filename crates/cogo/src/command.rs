@@ -13,6 +13,7 @@ pub(crate) mod rootfs;
 pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod submit;
+pub(crate) mod test;
 pub(crate) mod token;
 pub(crate) mod top;
 pub(crate) mod wait;

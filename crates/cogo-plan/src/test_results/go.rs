@@ -40,10 +40,10 @@ impl Go {
         let (Some(action), Some(package)) = (text("Action"), text("Package")) else {
             return text("Action").is_some() && text("ImportPath").is_some();
         };
-        let Some(test) = text("Test") else {
+        let Some(name) = text("Test") else {
             return true;
         };
-        let key = TestKey::new(package, test);
+        let key = TestKey::new(package, name);
         let status = match action {
             "pass" => TestStatus::Passed,
             "fail" => TestStatus::Failed,
@@ -136,7 +136,7 @@ fn ended(line: &str) -> Option<TestResult> {
     Some(TestResult::new(TestKey::new("", name), status).took(time))
 }
 
-/// `ok  	example.org/shop	0.003s`, `FAIL	example.org/shop	0.1s`
+/// The line behind a package's tests: `ok` or `FAIL`, its name and its time, parted by tabs.
 fn package(line: &str) -> Option<&str> {
     let mut parts = line.split('\t');
     let word = parts.next()?.trim_end();

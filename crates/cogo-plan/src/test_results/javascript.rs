@@ -196,10 +196,10 @@ pub(super) fn jest_report(report: &Value, into: &mut Collection) -> bool {
     true
 }
 
-fn jest_test(file: &str, test: &Value, into: &mut Collection) {
-    let text = |name: &str| test.get(name).and_then(Value::as_str);
+fn jest_test(file: &str, told: &Value, into: &mut Collection) {
+    let text = |name: &str| told.get(name).and_then(Value::as_str);
     let Some(title) = text("title") else { return };
-    let groups = test.get("ancestorTitles").and_then(Value::as_array);
+    let groups = told.get("ancestorTitles").and_then(Value::as_array);
     let groups = groups.into_iter().flatten().filter_map(Value::as_str);
     let path: Vec<&str> = groups
         .filter(|group| !group.is_empty())
@@ -211,8 +211,8 @@ fn jest_test(file: &str, test: &Value, into: &mut Collection) {
         Some("failed") => TestStatus::Failed,
         _ => TestStatus::Skipped,
     };
-    let duration = test.get("duration").and_then(Value::as_f64);
-    let said = test.get("failureMessages").and_then(|said| said.get(0));
+    let duration = told.get("duration").and_then(Value::as_f64);
+    let said = told.get("failureMessages").and_then(|said| said.get(0));
     let said = said.and_then(Value::as_str).unwrap_or_default();
     into.ended(TestResult::new(key.clone(), status).took(duration));
     into.explain(&key, said.lines().next(), said);

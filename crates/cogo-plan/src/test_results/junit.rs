@@ -1,4 +1,4 @@
-//! JUnit's XML, in the output or in a file.
+//! The XML of `JUnit`, in the output or in a file.
 
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};

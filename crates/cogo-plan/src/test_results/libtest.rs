@@ -132,7 +132,7 @@ impl Libtest {
 
 /// `Running tests/it.rs (target/debug/deps/it-a69063779ff8c574)`, `Doc-tests demo`: the program's name
 /// without the hash, which is another one after each change.
-fn suite(line: &str) -> Option<String> {
+pub(crate) fn suite(line: &str) -> Option<String> {
     let line = line.trim_start();
     if let Some(package) = line.strip_prefix("Doc-tests ") {
         return Some(format!("{package} (doc)"));

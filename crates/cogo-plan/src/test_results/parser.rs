@@ -45,7 +45,7 @@ impl TestParser {
             Box::<tap::Tap>::default(),
             Box::<node::Spec>::default(),
         ];
-        let is_wanted = |format: &Box<dyn Format>| {
+        let is_wanted = |format: &dyn Format| {
             let its = format.tool();
             tool.is_none_or(|tool| match tool {
                 TestTool::Jest | TestTool::Vitest => {
@@ -60,7 +60,10 @@ impl TestParser {
             stdout: Lines::default(),
             stderr: Lines::default(),
             readers: Readers {
-                formats: all.into_iter().filter(is_wanted).collect(),
+                formats: all
+                    .into_iter()
+                    .filter(|format| is_wanted(&**format))
+                    .collect(),
                 seen: None,
                 results: Collection::default(),
             },

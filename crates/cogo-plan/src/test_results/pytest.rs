@@ -70,7 +70,7 @@ impl Pytest {
         let id = body
             .split("::")
             .next()
-            .filter(|file| file.ends_with(".py") && !file.contains(' '));
+            .filter(|file| file.rsplit('.').next() == Some("py") && !file.contains(' '));
         if id.is_some() && body.contains("::") && !body.contains(" - ") {
             let key = key(body.split_once(' ').map_or(body, |(id, _)| id));
             into.began(key.clone());

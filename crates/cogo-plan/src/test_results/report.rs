@@ -1,4 +1,4 @@
-//! Files of results: JUnit's XML and jest's JSON in, JUnit's XML out.
+//! Files of results: the XML of `JUnit` and jest's JSON in, the former out.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,7 +9,7 @@ use quick_xml::events::{BytesDecl, BytesText, Event};
 use super::collection::Collection;
 use super::{TestResult, TestStatus, javascript, read_junit};
 
-/// The results in a file that a runner wrote: JUnit's XML, or the JSON of jest and vitest. None if it is
+/// The results in a file that a runner wrote: the XML of `JUnit`, or the JSON of jest and vitest. None if it is
 /// neither.
 pub fn read_report(text: &str) -> Option<Vec<TestResult>> {
     let body = text.trim_start_matches('\u{feff}').trim_start();

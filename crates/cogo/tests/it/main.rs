@@ -19,5 +19,6 @@ mod secrets;
 mod server;
 mod survival;
 mod terminal;
+mod testing;
 mod worker;
 mod workspace;
