@@ -12,6 +12,7 @@
 //! How a command is run is not decided here: see [`dispatch::Dispatch`]. What its output says is told
 //! by [`diagnostic`], while it streams.
 
+pub mod affected;
 pub mod cache;
 pub mod check;
 pub mod diagnostic;

@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 
 use crate::command::{
     attach, doctor, health, kill, logs, plan, prune, ps, queue, rootfs, run, serve, submit, test,
-    token, top, wait, why, worker, workers,
+    token, top, wait, watch, why, worker, workers,
 };
 use crate::exit_code;
 use crate::failure::Failure;
@@ -49,6 +49,7 @@ enum Command {
     Doctor(doctor::Options),
     Rootfs(rootfs::Options),
     Test(Box<test::Options>),
+    Watch(Box<watch::Options>),
     Plan(Box<plan::Options>),
     Worker(Box<worker::Options>),
     Serve(Box<serve::Options>),
@@ -96,6 +97,7 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
             let test = state().and_then(|state| test::run(options, &state));
             test.map_err(|failure| failure.code(exit_code::NOT_STARTED))
         }
+        Command::Watch(options) => watch::run(options, &state()?),
         Command::Plan(options) => plan::run(options, &state()?),
         Command::Worker(options) => worker::run(options, &state()?),
         Command::Serve(options) => serve::run(options, &state()?),

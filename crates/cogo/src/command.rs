@@ -17,6 +17,7 @@ pub(crate) mod test;
 pub(crate) mod token;
 pub(crate) mod top;
 pub(crate) mod wait;
+pub(crate) mod watch;
 pub(crate) mod why;
 pub(crate) mod worker;
 pub(crate) mod workers;

@@ -20,5 +20,6 @@ mod server;
 mod survival;
 mod terminal;
 mod testing;
+mod watching;
 mod worker;
 mod workspace;
