@@ -157,16 +157,21 @@ pub fn recover<D: Dispatch>(
     };
     let first = engine.first(&argv);
     let mut cases = Cases::new(&first.results);
-    let verdict = first.outcome.as_ref().ok().cloned();
+    let (verdict, error) = match &first.outcome {
+        Ok(outcome) => (Some(outcome.clone()), None),
+        Err(error) => (None, Some(error.clone())),
+    };
     engine.settle(first, &argv, &mut cases);
     let is_cancelled = cancel.is_asked();
-    cases.into_report(
+    let mut report = cases.into_report(
         (verdict, is_cancelled),
         engine.recovered,
         history,
         quarantine,
         settings.now_ms,
-    )
+    );
+    report.error = error;
+    report
 }
 
 impl<D: Dispatch> Engine<'_, D> {

@@ -33,6 +33,22 @@ pub enum Class {
     Unknown,
 }
 
+impl Class {
+    /// Its name for people.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Broken => "broken",
+            Self::Flaky => "flaky",
+            Self::NeedsIsolation => "needs isolation",
+            Self::TimedOut => "timed out",
+            Self::Blocked => "hangs",
+            Self::OutOfMemory => "out of memory",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// A class, how sure it is, and by what.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Judgement {

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::history::Known;
 use super::judge::{Class, Judgement};
+use crate::dispatch::DispatchError;
 use crate::test_results::{Reported, TestKey, TestResult, TestStatus};
 
 /// All tests, and what the whole comes to.
@@ -16,6 +17,8 @@ pub struct Report {
     pub outcome: TestsOutcome,
     /// How the first command ended, where that is known.
     pub verdict: Option<Outcome>,
+    /// Why there is no such end.
+    pub error: Option<DispatchError>,
     /// What was changed to get it done, and whether that helped.
     pub recovered: Vec<Recovered>,
     /// The tests, in the order in which they were heard of.
@@ -72,6 +75,19 @@ impl TestReport {
         !self.result.status.is_good() && self.quarantine.is_none()
     }
 
+    /// What it is, in one line.
+    pub fn describe(&self) -> String {
+        let word = self.judgement.class.name();
+        let excuse = match &self.quarantine {
+            Some(reason) => format!("; excused: {reason}"),
+            None => String::new(),
+        };
+        format!(
+            "{word} {}: {}{excuse}",
+            self.result.key, self.judgement.evidence
+        )
+    }
+
     /// The test as a report has it.
     pub fn reported(&self) -> Reported<'_> {
         let failed = self
@@ -105,6 +121,30 @@ impl Report {
             Some((test.result.key.clone(), known))
         });
         runs.collect()
+    }
+
+    /// The end of the whole: a success if all is well in the end, whatever the first command's was.
+    ///
+    /// # Errors
+    ///
+    /// When the command could not be run.
+    pub fn end(&self) -> Result<Outcome, DispatchError> {
+        let own = match (&self.verdict, &self.error) {
+            (Some(verdict), _) => Ok(verdict.clone()),
+            (None, Some(error)) => Err(error.clone()),
+            (None, None) => Ok(Outcome::Unknown {
+                reason: "nobody saw its end".to_owned(),
+            }),
+        };
+        match self.outcome {
+            TestsOutcome::Passed | TestsOutcome::Recovered => Ok(Outcome::Exited { code: 0 }),
+            TestsOutcome::Cancelled => Ok(Outcome::Cancelled),
+            TestsOutcome::CommandFailed => own,
+            TestsOutcome::Failed => match own {
+                Ok(Outcome::Exited { code: 0 }) => Ok(Outcome::Exited { code: 1 }),
+                own => own,
+            },
+        }
     }
 
     /// How many tests have this status at last.

@@ -31,6 +31,9 @@ impl Format for Tap {
     fn line(&mut self, line: &str, into: &mut Collection) -> bool {
         let body = line.trim_start();
         if self.details(body) {
+            if body == "..." {
+                self.close(into);
+            }
             return true;
         }
         self.close(into);

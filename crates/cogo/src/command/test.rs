@@ -248,7 +248,7 @@ fn quarantine(options: &Options, workspace: &Path) -> Result<Quarantine, Failure
 }
 
 /// What is known of a workspace's tests lies below the state directory, under the workspace's path.
-fn history_file(state: &StateDir, workspace: &Path) -> PathBuf {
+pub(crate) fn history_file(state: &StateDir, workspace: &Path) -> PathBuf {
     let digest = Sha256::digest(workspace.as_os_str().as_encoded_bytes());
     let name: String = digest
         .iter()
@@ -260,7 +260,7 @@ fn history_file(state: &StateDir, workspace: &Path) -> PathBuf {
 
 fn memory_of_host() -> Option<Bytes> {
     let info = rustix::system::sysinfo();
-    let total = u64::from(info.totalram).checked_mul(u64::from(info.mem_unit))?;
+    let total = info.totalram.checked_mul(u64::from(info.mem_unit))?;
     Some(Bytes::new(total / 4 * 3))
 }
 

@@ -141,6 +141,7 @@ impl Cases {
         Report {
             outcome,
             verdict,
+            error: None,
             recovered,
             tests,
         }

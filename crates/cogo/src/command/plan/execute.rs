@@ -21,6 +21,7 @@ use super::runs::{About, RunDir, cache_dir};
 use super::screen::Screen;
 use super::{FILE, graph_of, read_text};
 use crate::client::{Client, ServerOptions};
+use crate::command::test;
 use crate::failure::{Failure, note};
 use crate::isolation::IsolationOption;
 use crate::{cancel, exit_code, instant};
@@ -118,6 +119,7 @@ fn go(
         workspace: about.workspace.clone(),
         artifacts: run.path.join("artifacts"),
         cache: (!how.no_cache).then(|| Cache::new(cache_dir(state))),
+        test_history: Some(test::history_file(state, &about.workspace)),
         parallel: how.parallel,
     };
     let journal = Journal::open(&run.path.join("journal"), text)?;

@@ -141,16 +141,17 @@ impl Screen {
 
     /// A test that is worth a line.
     fn test(&self, test: &TestReport, quarantine: &Quarantine, now_ms: u64) -> String {
-        let (mark, word, color) = match test.judgement.class {
+        let class = test.judgement.class;
+        let (mark, color) = match class {
             Class::Good => return String::new(),
-            Class::Broken => ("✗", "broken", Color::Red),
-            Class::Flaky => ("~", "flaky", Color::Yellow),
-            Class::NeedsIsolation => ("~", "needs isolation", Color::Yellow),
-            Class::TimedOut => ("✗", "timed out", Color::Red),
-            Class::Blocked => ("✗", "hangs", Color::Red),
-            Class::OutOfMemory => ("✗", "out of memory", Color::Red),
-            Class::Unknown => ("✗", "unknown", Color::Red),
+            Class::Flaky | Class::NeedsIsolation => ("~", Color::Yellow),
+            Class::Broken
+            | Class::TimedOut
+            | Class::Blocked
+            | Class::OutOfMemory
+            | Class::Unknown => ("✗", Color::Red),
         };
+        let word = class.name();
         let head = self.painter.paint(color, format!("{mark} {word}"));
         let mut lines = format!("  {head} {}", test.result.key);
         if let Some(message) = (test.tries.iter()).find_map(|result| result.message.as_deref()) {
