@@ -12,6 +12,7 @@
 //! How a command is run is not decided here: see [`dispatch::Dispatch`]. What its output says is told
 //! by [`diagnostic`], while it streams.
 
+pub mod affected;
 pub mod cache;
 pub mod check;
 pub mod diagnostic;
@@ -27,3 +28,5 @@ pub mod journal;
 pub mod progress;
 pub mod read;
 pub mod route;
+pub mod test_recovery;
+pub mod test_results;

@@ -18,6 +18,8 @@ mod remote;
 mod runs;
 mod screen;
 
+pub(crate) use execute::Routes;
+
 /// The plan of a repository.
 const FILE: &str = "cogo.yaml";
 
