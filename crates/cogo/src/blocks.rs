@@ -99,6 +99,17 @@ fn parse_after(text: &str) -> Result<(BlockReason, Option<u64>), String> {
     Ok((reason, Some(time.as_millis())))
 }
 
+/// Most stacks that are told beside the line.
+const STACKS_MAX: usize = 4;
+
+/// Where its threads are, as far as that fits beside the line.
+pub(crate) fn stacks(evidence: &[String]) -> impl Iterator<Item = &str> {
+    let facts = evidence.iter().map(String::as_str);
+    facts
+        .filter(|fact| fact.starts_with(cogo_sandbox::stacks::LINE))
+        .take(STACKS_MAX)
+}
+
 /// A block in one line: why, since when, and the most telling facts.
 pub(crate) fn line(reason: BlockReason, duration: Duration, evidence: &[String]) -> String {
     let facts = evidence

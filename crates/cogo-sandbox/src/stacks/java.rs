@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal};
 
 use super::runtime::{self, chain};
+use crate::evidence::handles_quit;
 
 /// Most bytes of an answer.
 const DUMP_MAX: u64 = 512 * 1024;
@@ -44,6 +45,7 @@ fn is_socket(path: &str) -> bool {
 }
 
 fn open_socket(pid: i32, own: i32, socket: &str, ends_at: Instant) -> Result<(), String> {
+    // It ends a process that has no handler.
     if !handles_quit(pid) {
         return Err("the JVM does not handle SIGQUIT".to_owned());
     }
@@ -61,14 +63,6 @@ fn open_socket(pid: i32, own: i32, socket: &str, ends_at: Instant) -> Result<(),
     } else {
         Err("the JVM did not open its socket".to_owned())
     }
-}
-
-/// Whether the signal has a handler: it ends a process that has none.
-fn handles_quit(pid: i32) -> bool {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let caught = runtime::value(&status, "SigCgt");
-    let caught = caught.and_then(|bits| u64::from_str_radix(bits, 16).ok());
-    caught.is_some_and(|bits| bits & (1 << (libc::SIGQUIT - 1)) != 0)
 }
 
 fn appears(socket: &str, ends_at: Instant) -> bool {

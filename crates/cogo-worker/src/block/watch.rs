@@ -6,12 +6,14 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use cogo_sandbox::cgroup::LimitEvent;
 use cogo_sandbox::evidence::{Detail, Glance, Observer, Sample};
 use cogo_sandbox::exec_dir::{ExecDir, Running};
 use cogo_sandbox::spec::ExecSpec;
+use cogo_sandbox::stacks::{Question, StackLook};
 use rustix::event::PollFlags;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -42,6 +44,14 @@ const BUDGET_RATE: f64 = 0.1;
 const RESERVE: f64 = 4.0;
 const RESERVE_RATE: f64 = 0.05;
 const LONG_QUIET: Duration = Duration::from_millis(1500);
+/// Time between looks whether stacks have been read.
+const READ_STACKS: Duration = Duration::from_millis(15);
+/// Times between questions to a runtime about its locks: each makes its threads pause.
+const ASK: [Duration; 3] = [
+    Duration::ZERO,
+    Duration::from_secs(10),
+    Duration::from_mins(2),
+];
 /// Processor time between two glances that no idle program needs.
 const STIR: Duration = Duration::from_micros(500);
 
@@ -52,6 +62,9 @@ pub struct WatchOptions {
     pub thresholds: Thresholds,
     /// Waiting for input is what the exec is for.
     pub input_expected: bool,
+    /// What becomes the reader of stacks when a block is found
+    /// ([`Launcher::program`](cogo_sandbox::start::Launcher)). Default: none are read.
+    pub stack_reader: Option<PathBuf>,
 }
 
 /// Watches one exec. Whoever owns it calls [`Self::tick`] when it is due.
@@ -79,6 +92,19 @@ pub struct Watch {
     /// When it last used more of the processor than an idle program does.
     stirred_at: Instant,
     due: Due,
+    stack_reader: Option<PathBuf>,
+    looking: Option<Looking>,
+    /// How often a runtime was asked about its locks, and when it may be asked again.
+    asked: (usize, Instant),
+}
+
+/// A look at stacks that goes on.
+#[derive(Debug)]
+struct Looking {
+    look: StackLook,
+    /// What is told when it is over, with what it found.
+    news: Option<News>,
+    due: Instant,
 }
 
 /// When each look is due next.
@@ -133,6 +159,9 @@ impl Watch {
                 survey: now + SURVEY,
                 examine: now,
             },
+            stack_reader: options.stack_reader,
+            looking: None,
+            asked: (0, now),
         })
     }
 
@@ -152,6 +181,8 @@ impl Watch {
             ..
         } = self.due;
         let looks = glance.min(survey);
+        let stacks = self.looking.as_ref().map(|looking| looking.due);
+        let looks = stacks.map_or(looks, |due| looks.min(due));
         if self.polls_limits || self.alert_until.is_some() {
             looks.min(limits)
         } else {
@@ -177,6 +208,17 @@ impl Watch {
             self.alert_until = self.alert_until.filter(|until| now < *until);
             if let Some(news) = self.look_at_limits(now) {
                 return Some(news);
+            }
+        }
+        if let Some(looking) = &self.looking {
+            if now >= looking.due {
+                return self.read_stacks(now);
+            }
+            // It was found to hang a moment ago.
+            if looking.news.is_some() {
+                self.due.glance = self.due.glance.max(looking.due);
+                self.due.survey = self.due.survey.max(looking.due);
+                return None;
             }
         }
         if now >= self.due.glance {
@@ -310,7 +352,63 @@ impl Watch {
 
     fn observe(&mut self, sample: &Sample, now: Instant) -> Option<News> {
         self.seen = sample.glance;
-        self.judge.observe(sample, self.input, now)
+        let news = self.judge.observe(sample, self.input, now);
+        match news {
+            Some(News::Blocked(_)) if sample.complete && !self.judge.has_stacks() => {
+                self.look_at_stacks(sample, Question::Stacks, news, now)
+            }
+            None if now >= self.asked.1 && self.judge.has_question(sample, now) => {
+                let (count, _) = self.asked;
+                let pause = ASK[(count + 1).min(ASK.len() - 1)];
+                self.asked = (count + 1, now + pause);
+                self.look_at_stacks(sample, Question::Deadlocks, None, now)
+            }
+            news => news,
+        }
+    }
+
+    /// Begins to look at stacks. Returns the news at once if that cannot be.
+    fn look_at_stacks(
+        &mut self,
+        sample: &Sample,
+        question: Question,
+        news: Option<News>,
+        now: Instant,
+    ) -> Option<News> {
+        let Some(program) = &self.stack_reader else {
+            return news;
+        };
+        match StackLook::start(program, sample, question, now) {
+            Ok(look) => {
+                let due = now + READ_STACKS;
+                self.looking = Some(Looking { look, news, due });
+                None
+            }
+            Err(error) => {
+                self.judge
+                    .add_stacks(vec![format!("stacks were not read: {error}")]);
+                news.map(|news| self.judge.with_stacks(news))
+            }
+        }
+    }
+
+    /// Takes what was read of stacks, and tells what waited for it.
+    fn read_stacks(&mut self, now: Instant) -> Option<News> {
+        let Looking { look, due, .. } = self.looking.as_mut()?;
+        let Some(stacks) = look.poll(now) else {
+            *due = now + READ_STACKS;
+            return None;
+        };
+        let news = self.looking.take().and_then(|looking| looking.news);
+        if news.is_some() {
+            self.judge.add_stacks(stacks.lines);
+        } else if !stacks.deadlocks.is_empty() {
+            self.judge.add_stacks(stacks.lines);
+            self.judge.add_deadlocks(stacks.deadlocks);
+            let sample = self.observer.examine(Detail::WithPlaces);
+            return self.observe(&sample, now);
+        }
+        news.map(|news| self.judge.with_stacks(news))
     }
 }
 
