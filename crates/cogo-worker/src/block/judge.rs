@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use cogo_protocol::block::ResourceUsage;
 use cogo_sandbox::evidence::Sample;
 
-use super::rules::{self, Finding};
+use super::rules::{self, Finding, Told};
 use super::trace::Trace;
 use super::{Block, News, Thresholds};
 
@@ -45,7 +45,7 @@ pub struct Judge {
     /// Where threads are, in the words of their language.
     stacks: Vec<String>,
     /// What a runtime said of its locks.
-    deadlocks: Vec<String>,
+    told: Option<Told>,
 }
 
 /// Events that were told already.
@@ -65,7 +65,7 @@ impl Judge {
             events: Events::default(),
             standing: None,
             stacks: Vec::new(),
-            deadlocks: Vec::new(),
+            told: None,
         }
     }
 
@@ -77,9 +77,8 @@ impl Judge {
     /// Takes a sample in. Tells a block when it begins, when its reason changes, and when it ends.
     pub fn observe(&mut self, sample: &Sample, input: Input, now: Instant) -> Option<News> {
         self.trace.add(sample, &self.thresholds, now);
-        if self.trace.quiet.is_none() {
-            self.deadlocks.clear();
-        }
+        // A program that prints gets on.
+        self.told.take_if(|told| told.output != self.trace.output);
         if let Some(finding) = self.new_event(sample) {
             return Some(News::LimitHit(self.block(finding, sample, now)));
         }
@@ -129,21 +128,25 @@ impl Judge {
     }
 
     /// Hears from a runtime which threads wait for each other.
-    pub(super) fn add_deadlocks(&mut self, deadlocks: Vec<String>) {
-        self.deadlocks = deadlocks;
+    pub(super) fn add_deadlocks(&mut self, deadlocks: Vec<String>, now: Instant) {
+        self.told = Some(Told {
+            since: self.trace.quiet.unwrap_or(now),
+            output: self.trace.output,
+            deadlocks,
+        });
     }
 
     /// Whether a runtime should be asked about its locks, because the kernel cannot tell.
     pub(super) fn has_question(&self, sample: &Sample, now: Instant) -> bool {
         let view = self.view(sample, Input::default(), now);
-        self.standing.is_none() && self.deadlocks.is_empty() && rules::has_question(&view)
+        self.standing.is_none() && self.told.is_none() && rules::has_question(&view)
     }
 
     fn view<'a>(&'a self, sample: &'a Sample, input: Input, now: Instant) -> rules::View<'a> {
         rules::View {
             sample,
             trace: &self.trace,
-            deadlocks: &self.deadlocks,
+            told: self.told.as_ref(),
             thresholds: &self.thresholds,
             input,
             now,

@@ -25,10 +25,21 @@ pub(super) struct View<'a> {
     pub(super) sample: &'a Sample,
     pub(super) trace: &'a Trace,
     /// What a runtime said of its locks.
-    pub(super) deadlocks: &'a [String],
+    pub(super) told: Option<&'a Told>,
     pub(super) thresholds: &'a Thresholds,
     pub(super) input: Input,
     pub(super) now: Instant,
+}
+
+/// What a runtime said of its locks.
+#[derive(Clone, Debug)]
+pub(super) struct Told {
+    /// Since when the tree was quiet.
+    pub(super) since: Instant,
+    /// The last output before.
+    pub(super) output: Option<Instant>,
+    /// Which threads wait for each other.
+    pub(super) deadlocks: Vec<String>,
 }
 
 /// What a rule found.

@@ -7,6 +7,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use cogo_sandbox::cgroup::LimitEvent;
@@ -17,6 +18,7 @@ use cogo_sandbox::stacks::{Question, StackLook};
 use rustix::event::PollFlags;
 use rustix::time::{ClockId, clock_gettime};
 
+use super::crowd::{Crowd, Headroom};
 use super::{Block, Capacity, Examined, Input, Judge, News, Thresholds, words};
 
 /// Time between glances at processor time.
@@ -25,6 +27,8 @@ const GLANCE: Duration = Duration::from_millis(400);
 const SURVEY: Duration = Duration::from_secs(1);
 /// Time between looks at limits of which the kernel tells nobody (pids in cgroup v1).
 const LIMITS: Duration = Duration::from_millis(80);
+/// As above, when the kernel told that one is being hit.
+const LIMITS_ALERT: Duration = Duration::from_millis(10);
 /// For how long limits are looked at after the kernel told of one: cgroup v1 tells before it acts.
 const ALERT: Duration = Duration::from_secs(1);
 /// Time between the first and the second examination of an idle exec.
@@ -96,6 +100,7 @@ pub struct Watch {
     looking: Option<Looking>,
     /// How often a runtime was asked about its locks, and when it may be asked again.
     asked: (usize, Instant),
+    headroom: Headroom,
 }
 
 /// A look at stacks that goes on.
@@ -131,6 +136,8 @@ impl Watch {
     ) -> io::Result<Self> {
         let observer = Observer::open(exec, running, spec)?;
         let events = observer.limit_events();
+        let crowd = observer.crowd_file().and_then(|path| Crowd::open(&path));
+        let headroom = Headroom::new(crowd);
         let started_at = now.checked_sub(age(running)).unwrap_or(now);
         Ok(Self {
             idle: options.thresholds.idle,
@@ -162,7 +169,19 @@ impl Watch {
             stack_reader: options.stack_reader,
             looking: None,
             asked: (0, now),
+            headroom,
         })
+    }
+
+    /// Shares with others what serves all execs beside each other.
+    pub(super) fn share(&mut self, crowds: &mut Vec<Arc<Crowd>>) {
+        let Some(own) = &self.headroom.crowd else {
+            return;
+        };
+        match crowds.iter().find(|crowd| crowd.path() == own.path()) {
+            Some(shared) => self.headroom.crowd = Some(Arc::clone(shared)),
+            None => crowds.push(Arc::clone(own)),
+        }
     }
 
     /// Descriptors to wait for beside the time, and what to poll them for.
@@ -204,8 +223,9 @@ impl Watch {
     /// Does what is due, and tells what is new.
     pub fn tick(&mut self, now: Instant) -> Option<News> {
         if now >= self.due.limits {
-            self.due.limits = now + until_next(LIMITS);
             self.alert_until = self.alert_until.filter(|until| now < *until);
+            let pace = self.alert_until.map_or(LIMITS, |_| LIMITS_ALERT);
+            self.due.limits = now + until_next(pace);
             if let Some(news) = self.look_at_limits(now) {
                 return Some(news);
             }
@@ -246,6 +266,7 @@ impl Watch {
         // An event whose group is gone cannot be made to wait, and would wake for ever.
         self.events.retain(|event| event.acknowledge().is_ok());
         self.alert_until = Some(now + ALERT);
+        self.due.limits = now + LIMITS_ALERT;
         self.look_at_limits(now)
     }
 
@@ -263,7 +284,9 @@ impl Watch {
     /// Looks whether a limit was hit: cheaply where only forks can have been refused.
     fn look_at_limits(&mut self, now: Instant) -> Option<News> {
         let oom_kills = self.alert_until.map(|_| self.observer.glance().oom_kills);
-        let is_new = self.observer.pids_refused() > self.seen.pids_refused
+        let refuses =
+            self.alert_until.is_some() || self.headroom.may_be_used_up(&self.observer, now);
+        let is_new = (refuses && self.observer.pids_refused() > self.seen.pids_refused)
             || oom_kills.is_some_and(|oom_kills| oom_kills > self.seen.oom_kills);
         if !is_new {
             return None;
@@ -284,6 +307,7 @@ impl Watch {
         let is_idle = used.as_secs_f64() < (now - at).as_secs_f64() * self.idle;
         if used > self.background * 2 + STIR {
             self.stirred_at = now;
+            self.headroom.forget();
             self.interval = EXAMINE_MIN;
             self.due.examine = self
                 .due
@@ -404,7 +428,7 @@ impl Watch {
             self.judge.add_stacks(stacks.lines);
         } else if !stacks.deadlocks.is_empty() {
             self.judge.add_stacks(stacks.lines);
-            self.judge.add_deadlocks(stacks.deadlocks);
+            self.judge.add_deadlocks(stacks.deadlocks, now);
             let sample = self.observer.examine(Detail::WithPlaces);
             return self.observe(&sample, now);
         }

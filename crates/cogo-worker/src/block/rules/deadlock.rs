@@ -32,16 +32,15 @@ pub(super) fn owners_in_a_circle(view: &View<'_>) -> Option<Finding> {
     })
 }
 
-/// The tree is quiet, and a runtime that keeps the owners of its locks to itself says that some of
-/// its threads wait for each other. None of those runs again, whatever the rest does.
+/// A runtime that keeps the owners of its locks to itself said that some of its threads wait for
+/// each other, when the tree was quiet, and nothing was printed since. None of those threads runs
+/// again, whatever the rest does.
 pub(super) fn told_by_runtime(view: &View<'_>) -> Option<Finding> {
-    let since = view.trace.quiet.filter(|_| !view.deadlocks.is_empty())?;
-    let mut evidence = view.deadlocks.to_vec();
-    evidence.extend(words::others(view.sample, 0).into_iter().take(2));
+    let told = view.told?;
     Some(Finding {
         reason: BlockReason::Deadlock,
-        since: Some(since),
-        evidence,
+        since: Some(told.since),
+        evidence: told.deadlocks.clone(),
     })
 }
 
@@ -50,7 +49,7 @@ pub(super) fn told_by_runtime(view: &View<'_>) -> Option<Finding> {
 /// others of the same process keep time. Those alone keep it from being proven that nothing can
 /// go on. What can be asked handles `SIGQUIT`.
 pub(in crate::block) fn has_question(view: &View<'_>) -> bool {
-    const SETTLED: Duration = Duration::from_millis(1200);
+    const SETTLED: Duration = Duration::from_millis(1100);
     if !view.sample.complete || !view.has_held(view.trace.quiet, SETTLED) {
         return false;
     }
