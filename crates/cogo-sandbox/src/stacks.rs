@@ -26,7 +26,7 @@ mod native;
 mod reader;
 mod runtime;
 
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -43,7 +43,7 @@ pub(crate) use reader::main as reader_main;
 /// How each line begins.
 pub const LINE: &str = "stack of ";
 /// Longest time that a look takes.
-const TIME_MAX: Duration = Duration::from_millis(1200);
+const TIME_MAX: Duration = Duration::from_millis(800);
 /// Most processes that are looked at.
 const PROCESSES_MAX: usize = 6;
 /// Most lines that are told.
@@ -102,24 +102,27 @@ impl StackLook {
     ) -> io::Result<Self> {
         let alive = (sample.processes.iter()).filter(|process| !process.threads.is_empty());
         let pids = alive.map(|process| process.pid.to_string());
+        let pids: Vec<String> = pids.take(PROCESSES_MAX).collect();
+        let request = format!("{} {} {}", question.name(), sample.command, pids.join(" "));
         let reader = Command::new(program)
             .arg0(launcher::STACKS)
-            .arg(question.name())
-            .arg(sample.command.to_string())
-            .args(pids.take(PROCESSES_MAX))
             .env_clear()
             .current_dir("/")
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()?;
-        let look = Self {
+        let mut look = Self {
             reader,
             text: Vec::new(),
             ends_at: now + TIME_MAX,
         };
         if let Some(pipe) = &look.reader.stdout {
             rustix::fs::fcntl_setfl(pipe, OFlags::NONBLOCK)?;
+        }
+        // It is short, fits into the pipe, and ends with it.
+        if let Some(mut pipe) = look.reader.stdin.take() {
+            pipe.write_all(request.as_bytes())?;
         }
         Ok(look)
     }

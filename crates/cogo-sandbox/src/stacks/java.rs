@@ -1,6 +1,6 @@
 //! What a JVM says of its threads, asked for as `jstack` does.
 //!
-//! HotSpot looks for `.attach_pid<pid>` when it gets `SIGQUIT`, and then opens a socket
+//! `HotSpot` looks for `.attach_pid<pid>` when it gets `SIGQUIT`, and then opens a socket
 //! `/tmp/.java_pid<pid>`, on which it answers whoever has its own user id. Without that file the
 //! signal would make it print its threads to its output; where it does not handle the signal, it
 //! would end. Neither is done.
@@ -134,7 +134,7 @@ fn without_module(frame: &str) -> String {
     }
 }
 
-/// What HotSpot itself says of threads that wait for each other's locks.
+/// What `HotSpot` itself says of threads that wait for each other's locks.
 pub(super) fn deadlocks(dump: &str) -> Vec<String> {
     let mut lines = dump.lines().map(str::trim);
     let mut found = Vec::new();

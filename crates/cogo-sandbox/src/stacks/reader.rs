@@ -1,14 +1,12 @@
 //! The process that looks: as one of the exec's own.
 
-use std::fs;
-use std::io::{self, Write};
-use std::os::fd::AsFd;
-use std::time::Duration;
-
 use rustix::process::{DumpableBehavior, Gid, Pid, PidfdFlags, Resource, Rlimit, Uid};
 use rustix::thread::{CapabilitySet, CapabilitySets, ThreadNameSpaceType};
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 
-use super::runtime::{self, Target};
+use super::runtime::{self, ANSWER_MAX, Target};
 use super::{Question, java};
 use crate::sys::{Cloned, clone_process, wait_child};
 
@@ -17,10 +15,12 @@ const SECONDS_MAX: u32 = 2;
 /// Memory it may use: the symbols of a large program, not more.
 const MEMORY_MAX: u64 = 2 << 30;
 
-/// Runs the reader: `cogo-stacks QUESTION COMMAND PID…`, with process ids of the host.
+/// Longest request.
+const REQUEST_MAX: u64 = 1024;
+
+/// Runs the reader. Its input is `QUESTION COMMAND PID…`, with process ids of the host.
 pub(crate) fn main() -> ! {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let code = match run(&arguments) {
+    let code = match run() {
         Ok(()) => 0,
         Err(error) => {
             say('s', &format!("all programs cannot be taken: {error}"));
@@ -30,15 +30,18 @@ pub(crate) fn main() -> ! {
     std::process::exit(code)
 }
 
-fn run(arguments: &[String]) -> io::Result<()> {
-    let [question, command, pids @ ..] = arguments else {
+fn run() -> io::Result<()> {
+    let mut request = String::new();
+    io::stdin().take(REQUEST_MAX).read_to_string(&mut request)?;
+    let arguments: Vec<&str> = request.split_whitespace().collect();
+    let [question, command, pids @ ..] = arguments.as_slice() else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
-    let question = match question.as_str() {
+    let question = match *question {
         "deadlocks" => Question::Deadlocks,
         _ => Question::Stacks,
     };
-    let number = |text: &String| text.parse::<i32>().map_err(io::Error::other);
+    let number = |text: &&str| text.parse::<i32>().map_err(io::Error::other);
     let command = number(command)?;
     let pids: Vec<i32> = pids.iter().map(number).collect::<io::Result<_>>()?;
     let targets = targets(command, &pids);
@@ -168,17 +171,17 @@ fn become_one_of_them(targets: &[Target]) -> io::Result<()> {
 fn look(targets: &[Target], question: Question) {
     for target in targets {
         match question {
-            Question::Stacks => runtime::tell(target, say),
-            Question::Deadlocks => tell_deadlocks(target),
+            Question::Stacks => runtime::tell(*target, say),
+            Question::Deadlocks => tell_deadlocks(*target),
         }
     }
 }
 
-fn tell_deadlocks(target: &Target) {
+fn tell_deadlocks(target: Target) {
     if !runtime::is_jvm(target.pid) {
         return;
     }
-    let Ok(dump) = java::dump(target.pid, Duration::from_millis(900)) else {
+    let Ok(dump) = java::dump(target.pid, ANSWER_MAX) else {
         return;
     };
     for line in java::deadlocks(&dump) {

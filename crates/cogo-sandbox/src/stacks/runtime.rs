@@ -9,6 +9,8 @@ use super::{java, native};
 
 /// Most frames of a thread that are told.
 pub(super) const FRAMES_MAX: usize = 12;
+/// How long a runtime may take to answer.
+pub(super) const ANSWER_MAX: Duration = Duration::from_millis(600);
 /// Most threads of a process that are told.
 const THREADS_MAX: usize = 12;
 /// Most bytes of `/proc/<pid>/maps` that are read.
@@ -31,12 +33,12 @@ pub(super) fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
 }
 
 /// Tells the stacks of a process.
-pub(super) fn tell(target: &Target, say: impl Fn(char, &str)) {
+pub(super) fn tell(target: Target, say: impl Fn(char, &str)) {
     let name = fs::read_to_string(format!("/proc/{}/comm", target.pid)).unwrap_or_default();
     let who = format!("{} ({})", name.trim(), target.shown);
     let lines = match Runtime::of(target.pid) {
         Runtime::Python => python(target.pid),
-        Runtime::Jvm => java::dump(target.pid, Duration::from_millis(900)).map(|dump| {
+        Runtime::Jvm => java::dump(target.pid, ANSWER_MAX).map(|dump| {
             let deadlocks = java::deadlocks(&dump).into_iter();
             let known = deadlocks.map(|line| format!("deadlock: {line}"));
             known.chain(java::stacks(&dump)).collect()
@@ -64,7 +66,7 @@ pub(super) fn tell(target: &Target, say: impl Fn(char, &str)) {
     }
 }
 
-/// Whether it is a process with a JVM of the HotSpot family.
+/// Whether it is a process with a JVM of the `HotSpot` family.
 pub(super) fn is_jvm(pid: i32) -> bool {
     Runtime::of(pid) == Runtime::Jvm
 }
@@ -151,9 +153,9 @@ fn python_thread(trace: &py_spy::StackTrace) -> String {
 /// Frames in one line, the innermost one first.
 pub(super) fn chain(frames: &[String]) -> String {
     let more = frames.len().saturating_sub(FRAMES_MAX);
-    let mut line = frames[..frames.len() - more].join(" ← ");
-    if more > 0 {
-        line.push_str(&format!(" ← {more} more"));
+    let line = frames[..frames.len() - more].join(" ← ");
+    match more {
+        0 => line,
+        more => format!("{line} ← {more} more"),
     }
-    line
 }
