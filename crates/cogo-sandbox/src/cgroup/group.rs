@@ -349,6 +349,12 @@ impl Cgroup {
             .flatten()
     }
 
+    /// The file that counts the processes and threads of the group's parent with all its groups.
+    pub fn crowd_file(&self) -> Option<PathBuf> {
+        let directory = self.made_with(Controller::Pids)?;
+        Some(directory.path.parent()?.join("pids.current"))
+    }
+
     /// Opens the group's counters for many looks at a fast pace.
     pub fn gauge(&self) -> Gauge {
         let made = self.made();
