@@ -16,5 +16,10 @@
 //!
 //! Absent on purpose: task state and a network server, which are the manager's.
 
+pub mod analyse;
+pub mod facts;
 pub mod language;
+pub mod parse;
+pub mod resolve;
+pub mod scan;
 pub mod store;
