@@ -19,7 +19,10 @@
 pub mod analyse;
 pub mod facts;
 pub mod language;
+pub mod map;
 pub mod parse;
+pub mod query;
 pub mod resolve;
 pub mod scan;
 pub mod store;
+pub mod watch;
