@@ -1,5 +1,6 @@
 //! Questions to the graph. All of them read only, and none needs the files.
 
+pub mod counts;
 pub mod dead;
 pub mod graph;
 pub mod impact;

@@ -232,7 +232,7 @@ impl<'a> Subject<'a> {
             let definition = &self.facts.definitions[index as usize];
             if let Some(owner) = definition.owner {
                 let owner = self.facts.name(owner);
-                return self.type_named(owner, Some(index));
+                return (owner != "Self").then(|| self.type_named(owner, Some(index)))?;
             }
             if definition.kind.is_type() {
                 return self.own(index);
@@ -254,7 +254,8 @@ impl<'a> Subject<'a> {
     /// The type that a name means here.
     fn type_named(&self, name: &str, scope: Option<u32>) -> Option<&'a Symbol> {
         let found = match name.rsplit_once('.') {
-            Some((before, last)) => self.by_receiver(before, last, scope, Wanted::Type),
+            // A path of types begins with a module or a type, never with a variable.
+            Some((before, last)) => self.by_receiver(before, last, None, Wanted::Type),
             None => {
                 let id = self.name_id(name);
                 self.by_plain_name(name, id, scope, Wanted::Type)

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
+use crate::command::analysis::{analyze, impact, map, query};
 use crate::command::{
     attach, doctor, health, kill, logs, plan, prune, ps, queue, rootfs, run, serve, submit, token,
     top, wait, why, worker, workers,
@@ -49,6 +50,10 @@ enum Command {
     Doctor(doctor::Options),
     Rootfs(rootfs::Options),
     Plan(Box<plan::Options>),
+    Analyze(analyze::Options),
+    Query(query::Options),
+    Impact(impact::Options),
+    Map(map::Options),
     Worker(Box<worker::Options>),
     Serve(Box<serve::Options>),
     Submit(Box<submit::Options>),
@@ -91,6 +96,10 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Command::Prune(options) => prune::run(options, &state()?),
         Command::Doctor(options) => doctor::run(options),
         Command::Rootfs(options) => rootfs::run(options, &state()?),
+        Command::Analyze(options) => analyze::run(options, &state()?),
+        Command::Query(options) => query::run(options, &state()?),
+        Command::Impact(options) => impact::run(options, &state()?),
+        Command::Map(options) => map::run(options, &state()?),
         Command::Plan(options) => plan::run(options, &state()?),
         Command::Worker(options) => worker::run(options, &state()?),
         Command::Serve(options) => serve::run(options, &state()?),
