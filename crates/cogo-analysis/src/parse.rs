@@ -4,7 +4,6 @@
 //! [`extract`], makes facts of it. Texts are untrusted: time is bounded, trees are walked without
 //! recursion, and a parser that panics costs its own file only.
 
-mod document;
 mod extract;
 mod grammar;
 mod outline;
@@ -36,9 +35,7 @@ pub fn parse(language: Language, text: &[u8]) -> Facts {
 }
 
 fn parse_unguarded(language: Language, text: &[u8]) -> Facts {
-    let Some(grammar) = grammar::of(language) else {
-        return document::outline(language, text);
-    };
+    let grammar = grammar::of(language);
     let deadline = Instant::now() + TIME_MAX;
     let Some(tree) = tree(grammar, language, text, deadline) else {
         return empty(text, Trouble::TimeLimit);

@@ -83,18 +83,15 @@ macro_rules! queries {
     ($($file:literal)*) => { concat!($(include_str!(concat!("../../queries/", $file, ".scm"))),*) };
 }
 
-/// The grammar of a language; `None` for those that are read line by line.
-pub(super) fn of(language: Language) -> Option<&'static Grammar> {
-    const UNUSED: OnceLock<Option<Grammar>> = OnceLock::new();
-    static GRAMMARS: [OnceLock<Option<Grammar>>; Language::ALL.len()] =
-        [UNUSED; Language::ALL.len()];
-    GRAMMARS[language as usize]
-        .get_or_init(|| make(language))
-        .as_ref()
+/// The grammar of a language.
+pub(super) fn of(language: Language) -> &'static Grammar {
+    static GRAMMARS: [OnceLock<Grammar>; Language::ALL.len()] =
+        [const { OnceLock::new() }; Language::ALL.len()];
+    GRAMMARS[language as usize].get_or_init(|| make(language))
 }
 
-fn make(language: Language) -> Option<Grammar> {
-    let (language, query) = source(language)?;
+fn make(language: Language) -> Grammar {
+    let (language, query) = source(language);
     let language = tree_sitter::Language::new(language);
     let query = Query::new(&language, query).unwrap_or_else(|error| {
         // Every query is compiled by a test.
@@ -105,15 +102,15 @@ fn make(language: Language) -> Option<Grammar> {
         .iter()
         .map(|name| Role::of(name).unwrap_or_else(|| panic!("unknown capture `@{name}`")))
         .collect();
-    Some(Grammar {
+    Grammar {
         language,
         query,
         roles,
-    })
+    }
 }
 
-fn source(language: Language) -> Option<(tree_sitter_language::LanguageFn, &'static str)> {
-    Some(match language {
+fn source(language: Language) -> (tree_sitter_language::LanguageFn, &'static str) {
+    match language {
         Language::Rust => (tree_sitter_rust::LANGUAGE, queries!("rust")),
         Language::Python => (tree_sitter_python::LANGUAGE, queries!("python")),
         Language::TypeScript => (
@@ -132,21 +129,21 @@ fn source(language: Language) -> Option<(tree_sitter_language::LanguageFn, &'sta
         Language::Java => (tree_sitter_java::LANGUAGE, queries!("java")),
         Language::C => (tree_sitter_c::LANGUAGE, queries!("c")),
         Language::Cpp => (tree_sitter_cpp::LANGUAGE, queries!("cpp" "c")),
-        Language::CSharp
-        | Language::Ruby
-        | Language::Php
-        | Language::Kotlin
-        | Language::Swift
-        | Language::Dart
-        | Language::Bash
-        | Language::Sql
-        | Language::Html
-        | Language::Css
-        | Language::Json
-        | Language::Yaml
-        | Language::Toml
-        | Language::Markdown => return None,
-    })
+        Language::CSharp => (tree_sitter_c_sharp::LANGUAGE, queries!("csharp")),
+        Language::Ruby => (tree_sitter_ruby::LANGUAGE, queries!("ruby")),
+        Language::Php => (tree_sitter_php::LANGUAGE_PHP, queries!("php")),
+        Language::Kotlin => (tree_sitter_kotlin_ng::LANGUAGE, queries!("kotlin")),
+        Language::Swift => (tree_sitter_swift::LANGUAGE, queries!("swift")),
+        Language::Dart => (tree_sitter_dart::LANGUAGE, queries!("dart")),
+        Language::Bash => (tree_sitter_bash::LANGUAGE, queries!("bash")),
+        Language::Sql => (tree_sitter_sequel::LANGUAGE, queries!("sql")),
+        Language::Html => (tree_sitter_html::LANGUAGE, queries!("html")),
+        Language::Css => (tree_sitter_css::LANGUAGE, queries!("css")),
+        Language::Json => (tree_sitter_json::LANGUAGE, queries!("json")),
+        Language::Yaml => (tree_sitter_yaml::LANGUAGE, queries!("yaml")),
+        Language::Toml => (tree_sitter_toml_ng::LANGUAGE, queries!("toml")),
+        Language::Markdown => (tree_sitter_md::LANGUAGE, queries!("markdown")),
+    }
 }
 
 #[cfg(test)]
@@ -156,9 +153,7 @@ mod tests {
     #[test]
     fn every_query_fits_its_grammar() {
         for language in Language::ALL {
-            let Some((grammar, query)) = source(*language) else {
-                continue;
-            };
+            let (grammar, query) = source(*language);
             let grammar = tree_sitter::Language::new(grammar);
             let query = Query::new(&grammar, query);
             let query = query.unwrap_or_else(|error| panic!("{language}: {error}"));

@@ -188,12 +188,71 @@ fn c_and_cpp() {
 }
 
 #[test]
+fn more_languages() {
+    let cases: [(Language, &str, &[&str]); 14] = [
+        (
+            Language::CSharp,
+            "namespace N { public class A : B { int x; public void Go() { x.Y(); } } }",
+            &["class A", "field A::x", "method A::Go"],
+        ),
+        (
+            Language::Ruby,
+            "module M\n class A < B\n  def go; stop(1); end\n end\nend\n",
+            &["module M", "class M::A", "method M::A::go"],
+        ),
+        (
+            Language::Php,
+            "<?php class A extends B { private $x; function go() { $this->stop(); } }",
+            &["class A", "field A::x", "method A::go"],
+        ),
+        (
+            Language::Kotlin,
+            "class A : B() { val x: C = 1\n fun go() { x.stop() } }",
+            &["class A", "field A::x", "method A::go"],
+        ),
+        (
+            Language::Swift,
+            "struct A { var x: B\n func go() { x.stop() } }",
+            &["struct A", "field A::x", "method A::go"],
+        ),
+        (
+            Language::Dart,
+            "class A { void go() { stop(); } }\nvoid main() {}",
+            &["class A", "method A::go", "function main"],
+        ),
+        (
+            Language::Bash,
+            "go() { stop; }\nX=1\n",
+            &["function go", "variable X"],
+        ),
+        (Language::Sql, "CREATE TABLE t (x INT);", &["table t"]),
+        (Language::Html, "<p id=\"a\">x</p>", &["rule a"]),
+        (Language::Css, ".a { color: red }", &["rule .a"]),
+        (Language::Json, "{\"a\": {\"b\": 1}}", &["key a"]),
+        (Language::Yaml, "a:\n  b: 1\n", &["key a"]),
+        (
+            Language::Toml,
+            "a = 1\n[b.c]\nd = 2\n",
+            &["key a", "table b.c"],
+        ),
+        (
+            Language::Markdown,
+            "# A\n\ntext\n\n## B\n",
+            &["heading A", "heading A::B"],
+        ),
+    ];
+    for (language, text, expected) in cases {
+        assert_eq!(shown(language, text), expected, "{language}");
+    }
+}
+
+#[test]
 fn deep_nesting_and_nonsense_come_to_an_end() {
     for language in Language::ALL {
         for unit in [
             "(", "{", "[", "fn f(){", "((a)=>", "<a>", "\"", "/*", "\u{0}", "if x {",
         ] {
-            let text = unit.repeat(700);
+            let text = unit.repeat(300);
             parse(*language, text.as_bytes());
         }
         parse(*language, &[0xff, 0xfe, b'\n', 0xc3]);
