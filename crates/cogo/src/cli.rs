@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
+use crate::command::analysis::{analyze, impact, map, query};
 use crate::command::{
     attach, doctor, fix, health, kill, logs, plan, prune, ps, queue, rootfs, run, serve, submit,
     test, token, top, wait, watch, why, worker, workers,
@@ -52,6 +53,10 @@ enum Command {
     Watch(Box<watch::Options>),
     Plan(Box<plan::Options>),
     Fix(Box<fix::Options>),
+    Analyze(analyze::Options),
+    Query(query::Options),
+    Impact(impact::Options),
+    Map(map::Options),
     Worker(Box<worker::Options>),
     Serve(Box<serve::Options>),
     Submit(Box<submit::Options>),
@@ -99,6 +104,10 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
             test.map_err(|failure| failure.code(exit_code::NOT_STARTED))
         }
         Command::Watch(options) => watch::run(options, &state()?),
+        Command::Analyze(options) => analyze::run(options, &state()?),
+        Command::Query(options) => query::run(options, &state()?),
+        Command::Impact(options) => impact::run(options, &state()?),
+        Command::Map(options) => map::run(options, &state()?),
         Command::Plan(options) => plan::run(options, &state()?),
         Command::Fix(options) => fix::run(options, &state()?),
         Command::Worker(options) => worker::run(options, &state()?),

@@ -1,5 +1,6 @@
 //! The commands of `cogo`, one file each.
 
+pub(crate) mod analysis;
 pub(crate) mod attach;
 pub(crate) mod doctor;
 pub(crate) mod fix;
