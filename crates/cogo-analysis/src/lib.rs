@@ -16,5 +16,7 @@
 //!
 //! Absent on purpose: task state and a network server, which are the manager's.
 
+mod http;
 pub mod language;
+pub mod search;
 pub mod store;
