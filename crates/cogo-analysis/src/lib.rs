@@ -18,5 +18,6 @@
 
 mod http;
 pub mod language;
+pub mod repository;
 pub mod search;
 pub mod store;

@@ -1,0 +1,3 @@
+//! The crate from outside: real repositories, real servers.
+
+mod clone;
