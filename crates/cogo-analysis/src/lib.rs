@@ -16,8 +16,10 @@
 //!
 //! Absent on purpose: task state and a network server, which are the manager's.
 
+pub mod history;
 mod http;
 pub mod language;
+pub mod manifest;
 pub mod repository;
 pub mod search;
 pub mod store;

@@ -1,6 +1,6 @@
 //! Clones from local repositories and from a Git server over HTTP.
 
-mod origin;
+pub(crate) mod origin;
 mod server;
 
 use std::ops::ControlFlow;
