@@ -16,10 +16,15 @@
 //!
 //! Absent on purpose: task state and a network server, which are the manager's.
 
+pub mod analyse;
+pub mod facts;
 pub mod history;
 mod http;
 pub mod language;
 pub mod manifest;
+pub mod parse;
 pub mod repository;
+pub mod resolve;
+pub mod scan;
 pub mod search;
 pub mod store;

@@ -5,6 +5,7 @@
 //! file can be deleted at any time: everything in it is built anew from the repository.
 
 mod schema;
+pub mod write;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -236,7 +237,7 @@ mod tests {
 
         store
             .connection
-            .pragma_update(None, "user_version", 1)
+            .pragma_update(None, "user_version", schema::version() ^ 1)
             .unwrap();
         store
             .connection

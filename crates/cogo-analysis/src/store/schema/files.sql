@@ -29,6 +29,9 @@ CREATE TABLE file (
     inode       INTEGER NOT NULL,
     is_test     INTEGER NOT NULL DEFAULT 0,
     module      TEXT,                    -- what others import it by, e.g. `crate::store::schema`
+    -- Hashes of the names its edges were found by, sorted, four bytes each. When definitions of a
+    -- name change, the files that asked for it are resolved again, and no others.
+    lookups     BLOB,
     -- 0 until its edges are stored. A killed analysis goes on with these.
     is_resolved INTEGER NOT NULL DEFAULT 0
 );

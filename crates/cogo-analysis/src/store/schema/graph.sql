@@ -2,7 +2,9 @@
 CREATE TABLE symbol (
     id          INTEGER PRIMARY KEY,
     file_id     INTEGER NOT NULL REFERENCES file ON DELETE CASCADE,
+    position    INTEGER NOT NULL,        -- among the definitions of its file, from 0
     parent_id   INTEGER,                 -- the symbol around it
+    owner       TEXT,                    -- the type it is a member of, where that is elsewhere
     name        TEXT NOT NULL,
     qualified   TEXT NOT NULL,           -- within its module: `Store::open`
     kind        TEXT NOT NULL,           -- function, method, class, struct, …
@@ -13,6 +15,7 @@ CREATE TABLE symbol (
     end_byte    INTEGER NOT NULL,
     signature   TEXT NOT NULL,           -- its first line or so
     doc         TEXT,
+    bases       TEXT,                    -- the types it extends, with spaces between
     type_name   TEXT,                    -- what a function returns, what a field or variable is
     is_exported INTEGER NOT NULL,
     is_test     INTEGER NOT NULL
@@ -40,17 +43,11 @@ CREATE INDEX edge_by_target ON edge (target_id, kind);
 CREATE TABLE import (
     file_id   INTEGER NOT NULL REFERENCES file ON DELETE CASCADE,
     module    TEXT NOT NULL,
+    name      TEXT,                      -- what of the module; NULL: the module itself
+    alias     TEXT,                      -- what it is called here, where that differs
+    is_wildcard INTEGER NOT NULL,        -- everything of the module
     target_id INTEGER,                   -- a file of this repository; NULL: something outside of it
     line      INTEGER NOT NULL
 );
 CREATE INDEX import_by_file ON import (file_id);
 CREATE INDEX import_by_target ON import (target_id) WHERE target_id IS NOT NULL;
-
--- Which names a file's edges were found by. When definitions of a name change, these files are
--- resolved again, and no others.
-CREATE TABLE lookup (
-    name    TEXT NOT NULL,
-    file_id INTEGER NOT NULL REFERENCES file ON DELETE CASCADE,
-    PRIMARY KEY (name, file_id)
-) WITHOUT ROWID;
-CREATE INDEX lookup_by_file ON lookup (file_id);
