@@ -8,9 +8,9 @@ use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 /// How long a server may take to accept a connection, and to begin its answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(120);
+const RESPONSE_TIMEOUT: Duration = Duration::from_mins(2);
 /// Longest silence inside of an answer.
-const READ_TIMEOUT: Duration = Duration::from_secs(120);
+const READ_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// A client that keeps its connections. An answer with an error's status is an answer.
 pub(crate) fn agent() -> Agent {

@@ -16,6 +16,7 @@ mod embed;
 mod fuse;
 mod index;
 mod model;
+mod source;
 mod vectors;
 mod words;
 
@@ -25,6 +26,7 @@ pub use embed::BertModel;
 pub use fuse::fuse;
 pub use index::{Coverage, Hit, Index, SourceFile, Updated};
 pub use model::{ModelError, ModelFiles, download};
+pub use source::{read_text, sources};
 pub use vectors::{Scored, VectorTable};
 pub use words::{embeddable, split_identifier, words};
 

@@ -8,8 +8,8 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use crate::command::{
-    attach, doctor, health, kill, logs, plan, prune, ps, queue, rootfs, run, serve, submit, token,
-    top, wait, why, worker, workers,
+    attach, doctor, health, kill, logs, plan, prune, ps, queue, rootfs, run, search, serve, submit,
+    token, top, wait, why, worker, workers,
 };
 use crate::exit_code;
 use crate::failure::Failure;
@@ -55,6 +55,7 @@ enum Command {
     Workers(workers::Options),
     Queue(queue::Options),
     Health(health::Options),
+    Search(Box<search::Options>),
     Token(token::Options),
     Top(top::Options),
 }
@@ -100,6 +101,7 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Command::Queue(options) => queue::run(options, cli.state_dir.as_deref()),
         Command::Health(options) => health::run(options, cli.state_dir.as_deref()),
         Command::Token(options) => token::run(options, cli.state_dir.as_deref()),
+        Command::Search(options) => search::run(options, &state()?),
         Command::Top(options) => top::run(options, cli.state_dir.as_deref()),
     }
 }

@@ -15,6 +15,7 @@ mod hint;
 mod instant;
 mod isolation;
 mod measure;
+mod origin;
 mod paint;
 mod remote;
 mod retention;

@@ -139,7 +139,7 @@ pub(super) fn setup_cfg(text: &str) -> Result<Manifest, ManifestError> {
         if !line.starts_with([' ', '\t'])
             && let Some((name, rest)) = trimmed.split_once('=')
         {
-            key = name.trim().to_owned();
+            name.trim().clone_into(&mut key);
             value = rest.trim();
         }
         let kind = match (&*section, &*key) {

@@ -9,6 +9,9 @@ const LOOSE_LINES: usize = 40;
 /// Longest text of a chunk; a line of a minified file may be a megabyte.
 const BYTES_MAX: usize = 8 * 1024;
 
+/// What a line above a symbol begins with if it is about the symbol.
+const LEADS: [&str; 6] = ["//", "#", "@", "/*", "*", "--"];
+
 /// Where a symbol is, in lines from 1, both inclusive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Span {
@@ -16,7 +19,7 @@ pub struct Span {
     pub name: String,
     /// What it is: `function`, `class`, …
     pub kind: String,
-    /// Its first line, documentation included.
+    /// Its first line. Comments and attributes right above it are taken in.
     pub line: usize,
     /// Its last line.
     pub end_line: usize,
@@ -54,7 +57,7 @@ impl Chunk {
 /// next symbol inside of it begins and goes on after it.
 pub fn chunks(text: &str, spans: &[Span]) -> Vec<Chunk> {
     let lines: Vec<&str> = text.lines().collect();
-    let owners = owners(lines.len(), spans);
+    let owners = owners(&lines, spans);
     let mut chunks = Vec::new();
     let mut start = 0;
     while start < lines.len() {
@@ -74,17 +77,34 @@ pub fn chunks(text: &str, spans: &[Span]) -> Vec<Chunk> {
 }
 
 /// The innermost symbol of each line.
-fn owners(lines: usize, spans: &[Span]) -> Vec<Option<usize>> {
+fn owners(lines: &[&str], spans: &[Span]) -> Vec<Option<usize>> {
     let mut order: Vec<usize> = (0..spans.len()).collect();
     // Outer before inner: the longer first, and those written later win.
     order.sort_by_key(|&at| std::cmp::Reverse(spans[at].end_line.saturating_sub(spans[at].line)));
-    let mut owners = vec![None; lines];
+    let mut owners = vec![None; lines.len()];
     for at in order {
-        let first = spans[at].line.saturating_sub(1).min(lines);
-        let last = spans[at].end_line.min(lines).max(first);
+        let first = spans[at].line.saturating_sub(1).min(lines.len());
+        let last = spans[at].end_line.min(lines.len()).max(first);
         owners[first..last].fill(Some(at));
     }
+    for (at, span) in spans.iter().enumerate() {
+        take_in_lead(lines, span.line.saturating_sub(1), at, &mut owners);
+    }
     owners
+}
+
+/// Gives a symbol the comments and attributes right above it, unless they are of a symbol beside it.
+fn take_in_lead(lines: &[&str], first: usize, at: usize, owners: &mut [Option<usize>]) {
+    let first = first.min(lines.len());
+    let around = first.checked_sub(1).and_then(|above| owners[above]);
+    for line in (0..first).rev() {
+        let text = lines[line].trim_start();
+        let is_lead = LEADS.iter().any(|lead| text.starts_with(lead));
+        if !is_lead || owners[line] != around || around == Some(at) {
+            break;
+        }
+        owners[line] = Some(at);
+    }
 }
 
 /// `None` where there is nothing to find.
@@ -134,6 +154,15 @@ mod tests {
         assert_eq!(
             shown(text, &spans),
             ["- 1-1", "A 2-3", "A.f 4-5", "A 6-6", "A.g 7-7", "- 8-8"]
+        );
+    }
+
+    #[test]
+    fn what_is_said_above_a_symbol_is_part_of_it() {
+        let text = "use x;\n/// Opens.\n#[inline]\nfn open() {}\n\n// Alone.\n\nfn b() {}\n";
+        assert_eq!(
+            shown(text, &[span("open", 4, 4), span("b", 8, 8)]),
+            ["- 1-1", "open 2-4", "- 5-7", "b 8-8"]
         );
     }
 
