@@ -40,8 +40,6 @@ pub(crate) struct OriginOptions {
 pub(crate) struct Origin {
     /// Its files.
     pub(crate) root: PathBuf,
-    /// Its history, if it has one.
-    pub(crate) repository: Option<PathBuf>,
     /// The commit that was cloned.
     pub(crate) commit: Option<String>,
     // Keeps others from changing the clone.
@@ -71,7 +69,6 @@ pub(crate) fn find(
         .map(|_| root.clone());
     Ok(Origin {
         root,
-        repository,
         commit: None,
         _cloned: None,
     })
@@ -106,7 +103,6 @@ fn cloned(url: &str, options: &OriginOptions, state_dir: &Path) -> Result<Origin
     }
     Ok(Origin {
         root: cloned.tree.clone(),
-        repository: Some(cloned.repository.clone()),
         commit: Some(cloned.commit.clone()),
         _cloned: Some(cloned),
     })

@@ -193,7 +193,7 @@ fn deep_nesting_and_nonsense_come_to_an_end() {
         for unit in [
             "(", "{", "[", "fn f(){", "((a)=>", "<a>", "\"", "/*", "\u{0}", "if x {",
         ] {
-            let text = unit.repeat(3000);
+            let text = unit.repeat(700);
             parse(*language, text.as_bytes());
         }
         parse(*language, &[0xff, 0xfe, b'\n', 0xc3]);
