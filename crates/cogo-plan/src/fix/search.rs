@@ -268,16 +268,17 @@ impl Search<'_> {
                 .checker
                 .deadline
                 .saturating_duration_since(Instant::now());
-            let answer = match agent.propose(&request, time, self.checker.cancel) {
+            let answer = agent.propose(&request, time, self.checker.cancel);
+            if self.checker.cancel.is_asked() {
+                return Err(FixError::Cancelled);
+            }
+            let answer = match answer {
                 Ok(answer) => answer,
                 Err(error) => {
                     (self.tell)(&Event::Note(format!("the agent gave no answer: {error}")));
                     break;
                 }
             };
-            if self.checker.cancel.is_asked() {
-                return Err(FixError::Cancelled);
-            }
             let change = patch::change(self.tree, &answer).map_err(|error| error.to_string());
             let change = change.and_then(|change| {
                 agent::acceptable(self.tree, &change, self.settings).map(|()| change)
