@@ -310,6 +310,41 @@ fn a_server_repairs_as_a_job() {
     assert_eq!(now, BROKEN.replace("prinf", "printf"));
 }
 
+/// A part of `tests/fixes`; all of it takes minutes.
+#[test]
+fn broken_projects_are_repaired() {
+    let cases = [
+        "python/missing-own-import",
+        "python/open-bracket",
+        "python/lint-unused-and-undefined",
+        "c/missing-own-include",
+        "c/cpp-const-method",
+        "typescript/missing-import",
+    ];
+    let world = Fixture::new();
+    let run = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixes/run");
+    let output = std::process::Command::new(run)
+        .arg(crate::fixture::program())
+        .args(cases)
+        .env("COGO_ISOLATION", strongest_tier())
+        .env("COGO_STATE_DIR", world.state())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    for case in cases {
+        let line = text
+            .lines()
+            .find(|line| line.starts_with(&format!("{case}: ")));
+        let line = line.unwrap_or_else(|| panic!("{case} is not there: {text}"));
+        if line.contains("not run") {
+            eprintln!("{line}; tests/fixes/run --install gets it");
+        } else {
+            assert!(line.ends_with(": fixed"), "{text}");
+        }
+    }
+}
+
 /// What an endpoint answers.
 #[derive(Clone)]
 struct Answer {

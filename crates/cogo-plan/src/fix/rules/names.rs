@@ -92,7 +92,10 @@ fn similar_file(case: &Case) -> Option<Candidate> {
             .map(|part| part.as_os_str().to_string_lossy());
         parts.collect::<Vec<_>>().join(".")
     } else {
-        let keep_ending = wanted.ends_with(".js") || found.get(2).is_some();
+        let keep_ending = Path::new(wanted)
+            .extension()
+            .is_some_and(|ending| ending == "js")
+            || found.get(2).is_some();
         let path = if found.get(1).is_some() {
             best.with_extension("")
         } else {
