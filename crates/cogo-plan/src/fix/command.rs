@@ -86,10 +86,8 @@ fn cargo_subcommand(argv: &[String], program: usize) -> Option<usize> {
     let compiles = [
         "build", "b", "check", "c", "test", "t", "run", "r", "bench", "clippy", "rustc", "doc",
     ];
-    let words = argv.iter().enumerate().skip(program + 1);
-    let (at, word) = words
-        .filter(|(_, word)| !word.starts_with(['+', '-']))
-        .next()?;
+    let mut words = argv.iter().enumerate().skip(program + 1);
+    let (at, word) = words.find(|(_, word)| !word.starts_with(['+', '-']))?;
     compiles.contains(&word.as_str()).then_some(at)
 }
 

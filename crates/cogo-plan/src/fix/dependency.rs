@@ -36,7 +36,7 @@ static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
             &["cargo", "add"] as &[&str],
         ),
         kind(
-            r#"Cannot find (?:module|package) '((?:@[a-z0-9._-]+/)?[a-z0-9][a-z0-9._-]*)(?:/[^']*)?'"#,
+            r"Cannot find (?:module|package) '((?:@[a-z0-9._-]+/)?[a-z0-9][a-z0-9._-]*)(?:/[^']*)?'",
             "package.json",
             &["npm", "install", "--no-audit", "--no-fund"],
         ),

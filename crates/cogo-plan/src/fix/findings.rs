@@ -210,3 +210,67 @@ impl Lines {
         range.is_some_and(|range| range.contains(&line))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn findings(code: i32, errors: &[&str], warnings: &[(&str, u32)]) -> Findings {
+        let located = |message: &str, line| Located {
+            diagnostic: Diagnostic {
+                message: message.to_owned(),
+                line: Some(line),
+                ..Diagnostic::default()
+            },
+            file: Some(PathBuf::from("a")),
+        };
+        Findings {
+            outcome: Outcome::Exited { code },
+            errors: errors.iter().map(|text| located(text, 1)).collect(),
+            warnings: warnings
+                .iter()
+                .map(|(text, line)| located(text, *line))
+                .collect(),
+            output: String::new(),
+        }
+    }
+
+    #[test]
+    fn only_strictly_less_is_better() {
+        use Comparison::{Better, Different, NotBetter};
+        let before = findings(1, &["x", "y"], &[]);
+        let lines = Lines(BTreeMap::from([(PathBuf::from("a"), 5..7)]));
+        let cases = [
+            (findings(0, &[], &[]), Better, "it succeeds"),
+            (findings(1, &["y"], &[]), Better, "one is gone"),
+            (findings(1, &["z"], &[]), Different, "fewer, but a new one"),
+            (findings(1, &["x", "z"], &[]), Different, "one for another"),
+            (findings(1, &["x", "y"], &[]), NotBetter, "the same"),
+            (findings(1, &["x", "y", "z"], &[]), NotBetter, "one more"),
+            (findings(1, &[], &[]), NotBetter, "it fails without a word"),
+            (
+                findings(1, &["x", "x"], &[]),
+                Different,
+                "one twice, for another",
+            ),
+            (
+                findings(0, &[], &[("w", 9)]),
+                Better,
+                "a warning that was hidden",
+            ),
+            (
+                findings(1, &["y"], &[("v", 5), ("w", 6)]),
+                Different,
+                "more warnings on changed lines than errors went",
+            ),
+        ];
+        for (after, expected, what) in cases {
+            assert_eq!(after.compare(&before, &lines), expected, "{what}");
+        }
+        let killed = Findings {
+            outcome: Outcome::Cancelled,
+            ..findings(0, &[], &[])
+        };
+        assert_eq!(killed.compare(&before, &lines), NotBetter);
+    }
+}

@@ -268,16 +268,17 @@ impl Search<'_> {
                 .checker
                 .deadline
                 .saturating_duration_since(Instant::now());
-            let answer = match agent.propose(&request, time, self.checker.cancel) {
+            let answer = agent.propose(&request, time, self.checker.cancel);
+            if self.checker.cancel.is_asked() {
+                return Err(FixError::Cancelled);
+            }
+            let answer = match answer {
                 Ok(answer) => answer,
                 Err(error) => {
                     (self.tell)(&Event::Note(format!("the agent gave no answer: {error}")));
                     break;
                 }
             };
-            if self.checker.cancel.is_asked() {
-                return Err(FixError::Cancelled);
-            }
             let change = patch::change(self.tree, &answer).map_err(|error| error.to_string());
             let change = change.and_then(|change| {
                 agent::acceptable(self.tree, &change, self.settings).map(|()| change)
@@ -340,15 +341,24 @@ impl Search<'_> {
     fn candidates(&self, state: &Findings, fixer: Fixer) -> Vec<Candidate> {
         let cwd = &self.checker.command.cwd;
         let problems = state.problems().iter().take(ERRORS_MAX);
-        match fixer {
-            Fixer::Suggestions => problems
-                .flat_map(|error| suggestion::candidates(self.tree, cwd, state, error))
-                .collect(),
-            Fixer::Rules => problems
-                .flat_map(|error| rules::candidates(self.tree, error))
-                .collect(),
-            Fixer::Tools | Fixer::Dependencies | Fixer::Agent => Vec::new(),
+        // Later errors are often consequences of earlier ones, so all that may help against the first
+        // comes before anything against the second.
+        let asks = |wanted| self.settings.fixers.contains(&wanted);
+        let (suggests, rules) = match fixer {
+            Fixer::Suggestions => (true, asks(Fixer::Rules)),
+            Fixer::Rules => (false, !asks(Fixer::Suggestions)),
+            Fixer::Tools | Fixer::Dependencies | Fixer::Agent => (false, false),
+        };
+        let mut found = Vec::new();
+        for error in problems {
+            if suggests {
+                found.extend(suggestion::candidates(self.tree, cwd, state, error));
+            }
+            if rules {
+                found.extend(rules::candidates(self.tree, error));
+            }
         }
+        found
     }
 
     /// Applies a candidate and runs the command. The change stays unless it is not better. None if it

@@ -39,8 +39,8 @@ pub(super) fn indentation(line: &str) -> &str {
 
 /// The line, from 1, in which a byte lies.
 pub(super) fn line_of(text: &str, at: usize) -> u32 {
-    let before = &text.as_bytes()[..at.min(text.len())];
-    before.iter().filter(|byte| **byte == b'\n').count() as u32 + 1
+    let before = text.get(..at).unwrap_or(text);
+    before.matches('\n').count() as u32 + 1
 }
 
 /// The text with replacements of one file made. None if they overlap or lie outside.

@@ -376,3 +376,116 @@ fn is_left_out(directory: &Path) -> bool {
     }
     false
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct World {
+        place: tempfile::TempDir,
+    }
+
+    impl World {
+        fn new() -> (Self, Tree) {
+            let place = tempfile::tempdir().unwrap();
+            let world = Self { place };
+            fs::create_dir_all(world.workspace().join("src")).unwrap();
+            fs::write(world.workspace().join("src/a"), "a\n").unwrap();
+            fs::write(world.workspace().join("b"), "b\n").unwrap();
+            std::os::unix::fs::symlink("/etc", world.workspace().join("out")).unwrap();
+            let tree = Tree::copy(&world.workspace(), &world.place.path().join("copy")).unwrap();
+            (world, tree)
+        }
+
+        fn workspace(&self) -> PathBuf {
+            self.place.path().join("workspace")
+        }
+
+        fn read(&self, file: &str) -> Option<String> {
+            fs::read_to_string(self.workspace().join(file)).ok()
+        }
+    }
+
+    fn change(files: &[(&str, Option<&str>)]) -> Change {
+        let files = files.iter();
+        Change {
+            files: files
+                .map(|(file, text)| (PathBuf::from(file), text.map(str::to_owned)))
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn nothing_leads_out_of_the_copy() {
+        let (world, mut tree) = World::new();
+        for file in [
+            "../b",
+            "/etc/hostname",
+            "out/hostname",
+            ".git/config",
+            "src/../../b",
+            "",
+        ] {
+            let refused = tree.apply(&change(&[("b", Some("x\n")), (file, Some("x\n"))]));
+            assert!(matches!(refused, Err(TreeError::Outside(_))), "{file}");
+            assert_eq!(tree.read(Path::new(file)), None, "{file}");
+        }
+        assert_eq!(tree.changed().len(), 0);
+        assert_eq!(world.read("b").as_deref(), Some("b\n"));
+    }
+
+    #[test]
+    fn changes_come_back_all_or_none() {
+        let (world, mut tree) = World::new();
+        let all = change(&[("src/a", Some("new\n")), ("b", None), ("c/d", Some("d\n"))]);
+        tree.apply(&all).unwrap();
+        assert_eq!(world.read("src/a").as_deref(), Some("a\n"));
+        fs::write(world.workspace().join("b"), "mine\n").unwrap();
+        let refused = tree.write_back();
+        assert!(matches!(refused, Err(TreeError::ChangedMeanwhile(_))));
+        assert_eq!(world.read("src/a").as_deref(), Some("a\n"));
+        fs::write(world.workspace().join("b"), "b\n").unwrap();
+        assert_eq!(tree.write_back().unwrap().len(), 3);
+        assert_eq!(world.read("src/a").as_deref(), Some("new\n"));
+        assert_eq!(world.read("b"), None);
+        assert_eq!(world.read("c/d").as_deref(), Some("d\n"));
+    }
+
+    #[test]
+    fn states_are_left_and_found_again() {
+        let (_world, mut tree) = World::new();
+        let begin = tree.touched();
+        let undo = tree.apply(&change(&[("src/a", Some("1\n"))])).unwrap();
+        let first = tree.touched();
+        tree.apply(&change(&[("src/a", Some("2\n")), ("new", Some("n\n"))]))
+            .unwrap();
+        tree.restore(&first).unwrap();
+        assert_eq!(tree.read(Path::new("src/a")).as_deref(), Some("1\n"));
+        assert_eq!(tree.read(Path::new("new")), None);
+        tree.restore(&begin).unwrap();
+        assert_eq!(tree.read(Path::new("src/a")).as_deref(), Some("a\n"));
+        assert_eq!(undo, change(&[("src/a", Some("a\n"))]));
+        assert_eq!(tree.diff(), "");
+    }
+
+    #[test]
+    fn files_are_found_as_tools_name_them() {
+        let (_world, tree) = World::new();
+        let copy = tree.root().join("src/a");
+        let original = tree.original().join("src/a");
+        let names = [
+            "src/a",
+            "./src/a",
+            copy.to_str().unwrap(),
+            original.to_str().unwrap(),
+        ];
+        for name in names {
+            let found = tree.resolve(Path::new(""), name);
+            assert_eq!(found.as_deref(), Some(Path::new("src/a")), "{name}");
+        }
+        // Told from a directory that a build system went to.
+        let found = tree.resolve(Path::new(""), "a");
+        assert_eq!(found.as_deref(), Some(Path::new("src/a")));
+        assert_eq!(tree.resolve(Path::new(""), "/etc/hostname"), None);
+    }
+}

@@ -27,6 +27,7 @@ mod screen;
 
 use agent::AgentOptions;
 use screen::Screen;
+pub(crate) use screen::event_json;
 
 const SIGINT: i32 = 2;
 const SIGHUP: i32 = 1;
@@ -217,7 +218,7 @@ fn written(options: &Options, tree: &Tree, report: &Report) -> Result<Vec<PathBu
     })
 }
 
-fn copies() -> PathBuf {
+pub(crate) fn copies() -> PathBuf {
     let named = crate::state::variable("TMPDIR").map(PathBuf::from);
     named
         .filter(|path| path.is_dir())

@@ -1,5 +1,6 @@
 //! `cogo serve`: a manager with local workers.
 
+mod fix_jobs;
 mod log;
 mod own_token;
 mod pool;
@@ -9,14 +10,16 @@ mod workers_listener;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use cogo_manager::coordinator::Config;
+use cogo_manager::jobs::JobRunner;
 use cogo_manager::rules::pool::PoolConfig;
 use cogo_manager::{Manager, ManagerConfig, Parts, Rate, tls_config};
+use cogo_protocol::job::JobKind;
 use cogo_protocol::units::TimeSpan;
 use cogo_sandbox::exec_dir::StateDir;
 use cogo_store::task_log::TaskLogs;
@@ -204,12 +207,13 @@ pub(crate) fn run(options: &Options, state: &StateDir) -> Result<u8, Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::caused("failed to start a runtime", &error))?;
-    let result = runtime.block_on(serve(options, state.path()));
+    let result = runtime.block_on(serve(options, state));
     runtime.shutdown_timeout(Duration::from_secs(5));
     result
 }
 
-async fn serve(options: &Options, state: &Path) -> Result<u8, Failure> {
+async fn serve(options: &Options, state_dir: &StateDir) -> Result<u8, Failure> {
+    let state = state_dir.path();
     let mut signals = stopping::Signals::listen()?;
     let home = state.join("manager");
     std::fs::create_dir_all(&home)
@@ -242,7 +246,7 @@ async fn serve(options: &Options, state: &Path) -> Result<u8, Failure> {
         store: Arc::new(store),
         logs,
         jobs_directory: home.join("jobs"),
-        job_runners: BTreeMap::new(),
+        job_runners: job_runners(state_dir),
         local_workers: pool.clone(),
         own_token: Some(own.record()),
         listener,
@@ -261,6 +265,12 @@ async fn serve(options: &Options, state: &Path) -> Result<u8, Failure> {
     };
     ServerFile::remove(state);
     finish(manager, &pool, result).await
+}
+
+/// Who does which jobs.
+fn job_runners(state: &StateDir) -> BTreeMap<JobKind, Arc<dyn JobRunner>> {
+    let fixes: Arc<dyn JobRunner> = Arc::new(fix_jobs::FixJobs::new(state.clone()));
+    BTreeMap::from([(JobKind::Fix, fixes)])
 }
 
 /// Stops the manager, and the workers where everything is done.

@@ -7,6 +7,7 @@ mod attach;
 mod blocks;
 mod clients;
 mod exit_codes;
+mod fixes;
 mod fixture;
 mod host;
 mod interrupts;

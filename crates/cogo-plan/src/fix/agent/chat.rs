@@ -195,7 +195,7 @@ impl Answer {
             Protocol::Anthropic => {
                 self.take(&event["delta"]["text"]);
                 self.ended |= event["type"] == "message_stop";
-                self.cut(&event["delta"]["stop_reason"])
+                Self::cut(&event["delta"]["stop_reason"])
             }
         }
     }
@@ -210,9 +210,11 @@ impl Answer {
             }
             Protocol::Anthropic => {
                 let blocks = answer["content"].as_array().cloned().unwrap_or_default();
-                blocks.iter().for_each(|block| self.take(&block["text"]));
+                for block in &blocks {
+                    self.take(&block["text"]);
+                }
                 self.ended = answer["stop_reason"].is_string();
-                self.cut(&answer["stop_reason"])
+                Self::cut(&answer["stop_reason"])
             }
         }
     }
@@ -223,11 +225,11 @@ impl Answer {
 
     fn stop(&mut self, reason: &Value) -> Result<(), AgentError> {
         self.ended |= reason.is_string();
-        self.cut(reason)
+        Self::cut(reason)
     }
 
     /// A diff without its end is none.
-    fn cut(&self, reason: &Value) -> Result<(), AgentError> {
+    fn cut(reason: &Value) -> Result<(), AgentError> {
         match reason.as_str() {
             Some("length" | "max_tokens") => Err(AgentError(
                 "its answer was cut at the longest it may be".to_owned(),

@@ -39,6 +39,10 @@ pub(super) fn candidates(case: &Case) -> Vec<Candidate> {
     if is_unknown || is_incomplete {
         found.extend(own_header(case));
     }
+    found.extend(alternatives(case));
+    if message.starts_with("expected") && message.contains(" before ") {
+        found.extend(token_before(case));
+    }
     if message.contains("redefinition of") {
         found.extend(guard(case));
     }
@@ -130,6 +134,38 @@ fn constant_method(case: &Case) -> Option<Candidate> {
         .rfind(')')
         .map_or(at, |place| start + place + 1);
     case.replace_in("promise that it changes nothing", &file, at..at, " const")
+}
+
+/// Names of other namespaces that the compiler lists in its notes.
+fn alternatives(case: &Case) -> Vec<Candidate> {
+    let notes = case.error.diagnostic.notes.iter();
+    let names = notes.flat_map(|note| note.message.split(['‘', '’', '\'']));
+    let names = names.filter(|name| {
+        let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+        name.contains("::") && name.chars().all(is_part)
+    });
+    let Some((at, wrong)) = case.offset().zip(case.quoted()) else {
+        return Vec::new();
+    };
+    if !case.text[at..].starts_with(wrong) {
+        return Vec::new();
+    }
+    names
+        .filter(|name| name.ends_with(&format!("::{wrong}")))
+        .filter_map(|name| case.replace(format!("write `{name}`"), at..at + wrong.len(), name))
+        .collect()
+}
+
+/// `expected ‘,’ or ‘;’ before ‘x’`: what is missing stands at the end of what is before.
+fn token_before(case: &Case) -> Vec<Candidate> {
+    let wanted = case.message.split(" before ").next().unwrap_or_default();
+    let before = case.offset().and_then(|at| case.text.get(..at));
+    let end = before.unwrap_or_default().trim_end().len();
+    let tokens = [";", ")", "}", ","];
+    let missing = tokens.iter().filter(|token| wanted.contains(**token));
+    missing
+        .filter_map(|token| case.insert(format!("add `{token}`"), end, *token))
+        .collect()
 }
 
 /// Closes what is open before the next definition, or at the end.

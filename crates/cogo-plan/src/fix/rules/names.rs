@@ -9,7 +9,7 @@ use super::{Candidate, Case, quoted, word_at};
 
 /// `Did you mean 'x'?` and the like.
 static MEANT: LazyLock<Regex> = LazyLock::new(|| {
-    let pattern = r#"(?i)(?:did you mean|maybe you meant)(?: to (?:write|use))?:? ['"`‘]?([A-Za-z_$][\w$.]*)['"`’]?\s*\?"#;
+    let pattern = r#"(?i)(?:did you mean|maybe you meant)(?: to (?:write|use))?:? ['"`‘]?([A-Za-z_$][\w$.:]*?)['"`’]?\s*\?"#;
     Regex::new(pattern).expect("the pattern is sound")
 });
 
@@ -43,10 +43,14 @@ fn meant(case: &Case) -> Option<Candidate> {
         rest = rest.trim_start_matches(['’', '\'', '"', '`']);
     }
     let from = case.offset().map_or(0, |at| at.saturating_sub(start));
-    let place = names.iter().rev().find_map(|name| {
-        let at = word_at(line, name, from.min(line.len())).or_else(|| word_at(line, name, 0))?;
-        (*name != new).then_some((at, name.len()))
-    });
+    let from = from.min(line.len());
+    let find = |from: usize| {
+        let names = names.iter().rev().filter(|name| **name != new);
+        names
+            .filter_map(|name| Some((word_at(line, name, from)?, name.len())))
+            .min_by_key(|(at, _)| if from == 0 { 0 } else { *at })
+    };
+    let place = find(from).or_else(|| find(0));
     let (at, length) = place?;
     let description = format!("write `{new}`");
     case.replace(description, start + at..start + at + length, new)
@@ -88,7 +92,10 @@ fn similar_file(case: &Case) -> Option<Candidate> {
             .map(|part| part.as_os_str().to_string_lossy());
         parts.collect::<Vec<_>>().join(".")
     } else {
-        let keep_ending = wanted.ends_with(".js") || found.get(2).is_some();
+        let keep_ending = Path::new(wanted)
+            .extension()
+            .is_some_and(|ending| ending == "js")
+            || found.get(2).is_some();
         let path = if found.get(1).is_some() {
             best.with_extension("")
         } else {

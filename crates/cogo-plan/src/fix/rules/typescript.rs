@@ -14,7 +14,7 @@ pub(super) fn candidates(case: &Case) -> Vec<Candidate> {
     let found = match case.code().trim_start_matches("TS") {
         "1005" => token(case),
         "2304" | "2552" | "2503" => return import(case),
-        "2305" | "2459" | "2614" => export(case),
+        "2305" | "2306" | "2459" | "2614" => export(case),
         "2588" => not_constant(case),
         "1308" => asynchronous(case),
         "2532" | "18047" | "18048" => optional(case),
@@ -47,17 +47,14 @@ fn import(case: &Case) -> Vec<Candidate> {
         .collect()
 }
 
-/// Exports what another file wants to import.
+/// Exports what the line wants to import.
 fn export(case: &Case) -> Option<Candidate> {
-    let names = case
-        .message
-        .split(['\'', '"'])
-        .filter(|name| !name.is_empty());
-    let names: Vec<&str> = names.collect();
-    let all = names
-        .iter()
-        .filter(|name| name.chars().all(|c| c.is_alphanumeric() || c == '_'));
-    all.flat_map(|name| definitions(case, name, &ENDINGS, DEFINITION).into_iter())
+    let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
+    let line = case.line_text().split(" from ").next()?;
+    let names = line.split(|c: char| !is_part(c));
+    names
+        .filter(|name| name.len() > 1 && !["import", "type", "as"].contains(name))
+        .flat_map(|name| definitions(case, name, &ENDINGS, DEFINITION))
         .find(|symbol| !symbol.line.starts_with("export") && symbol.file != case.file)
         .and_then(|symbol| {
             let range = symbol.start..symbol.start;

@@ -21,6 +21,8 @@ use crate::state;
 
 /// The file in its sandbox from which a program reads the request.
 const REQUEST: &str = "request.json";
+/// A program that is named by its path, there.
+const PROGRAM: &str = "agent";
 /// A longer answer is none.
 const ANSWER_MAX: usize = 4 << 20;
 
@@ -32,7 +34,8 @@ pub(super) struct AgentOptions {
     /// `command:PROGRAM…`, which gets diagnostics as JSON and writes a unified diff
     ///
     /// An endpoint gets the command, its errors and the lines around them, without what looks like a
-    /// secret. A program runs in a sandbox without the workspace.
+    /// secret. A program runs in a sandbox without the workspace; one that is named by its path is
+    /// taken along as a single file.
     #[arg(long, value_name = "AGENT")]
     agent: Option<AgentName>,
     /// The model that an endpoint is to use
@@ -137,6 +140,19 @@ struct Program {
     isolation: IsolationOption,
 }
 
+impl Program {
+    /// Its words, where the sandbox has them. A program that is named by its path may lie where the
+    /// sandbox shows nothing, such as the home directory: it is taken along.
+    fn visible_argv(&self) -> std::io::Result<Vec<String>> {
+        let mut argv = self.argv.clone();
+        if let Some(program) = argv.first_mut().filter(|program| program.contains('/')) {
+            std::fs::copy(&*program, self.place.join(PROGRAM))?;
+            *program = format!("./{PROGRAM}");
+        }
+        Ok(argv)
+    }
+}
+
 impl Agent for Program {
     fn propose(
         &self,
@@ -144,14 +160,14 @@ impl Agent for Program {
         time: Duration,
         cancel: &Cancel,
     ) -> Result<String, AgentError> {
-        let failed = |error: std::io::Error| AgentError(format!("failed to write to it: {error}"));
+        let failed = |error: std::io::Error| AgentError(format!("failed to prepare it: {error}"));
         let text = serde_json::to_string(request)
             .map_err(|error| AgentError(format!("failed to write the request: {error}")))?;
         std::fs::create_dir_all(&self.place).map_err(failed)?;
         std::fs::write(self.place.join(REQUEST), text).map_err(failed)?;
         let reads = format!("exec \"$@\" < {REQUEST}");
         let mut argv = vec!["sh".to_owned(), "-c".to_owned(), reads, "sh".to_owned()];
-        argv.extend(self.argv.iter().cloned());
+        argv.extend(self.visible_argv().map_err(failed)?);
         let work = Work {
             key: "agent".to_owned(),
             argv,

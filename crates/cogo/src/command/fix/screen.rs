@@ -20,13 +20,7 @@ impl Screen {
     /// Shows what happens. A reader that went away is told nothing more.
     pub(super) fn show(&mut self, event: &Event<'_>) {
         if self.json {
-            let event = match event {
-                Event::Begun { errors } => json!({ "type": "fix_started", "errors": errors }),
-                Event::Attempt(attempt) => json!({ "type": "fix_attempt", "attempt": attempt }),
-                Event::Asking(fixer) => json!({ "type": "fix_asking", "fixer": fixer }),
-                Event::Note(text) => json!({ "type": "fix_note", "message": text }),
-            };
-            let _ = print(&format!("{event}\n"));
+            let _ = print(&format!("{}\n", event_json(event)));
             return;
         }
         match event {
@@ -74,6 +68,16 @@ impl Screen {
             (count, _) => note(&format!("{count} files of the workspace are changed")),
         }
         Ok(())
+    }
+}
+
+/// An event for a program.
+pub(crate) fn event_json(event: &Event<'_>) -> serde_json::Value {
+    match event {
+        Event::Begun { errors } => json!({ "type": "fix_started", "errors": errors }),
+        Event::Attempt(attempt) => json!({ "type": "fix_attempt", "attempt": attempt }),
+        Event::Asking(fixer) => json!({ "type": "fix_asking", "fixer": fixer }),
+        Event::Note(text) => json!({ "type": "fix_note", "message": text }),
     }
 }
 
