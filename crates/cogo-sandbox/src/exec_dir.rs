@@ -257,6 +257,9 @@ pub struct Enforced {
     pub cgroup: String,
     /// Whether the command runs under a user id that owns nothing on the host.
     pub unused_uid: bool,
+    /// Whether other commands ran in the sandbox before, and left no trace.
+    #[serde(default)]
+    pub served_before: bool,
 }
 
 impl ExecDir {

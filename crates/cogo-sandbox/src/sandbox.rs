@@ -369,7 +369,7 @@ impl Sandbox {
     }
 
     /// What holds the commands, as it was applied.
-    pub(crate) fn enforced(&self, cgroup: &str) -> Enforced {
+    pub(crate) fn enforced(&self, cgroup: &str, served_before: bool) -> Enforced {
         let confined = self.isolation != Isolation::None;
         let mut namespaces: Vec<String> = Vec::new();
         if confined {
@@ -389,6 +389,7 @@ impl Sandbox {
             },
             cgroup: cgroup.to_owned(),
             unused_uid: confined && self.identity.shifted(),
+            served_before,
         }
     }
 

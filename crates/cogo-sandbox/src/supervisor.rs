@@ -79,6 +79,7 @@ pub(crate) struct Parked {
     pub(crate) before: Counted,
     /// What it was made for, if it has served already.
     made_for: Option<MadeFor>,
+    has_served: bool,
 }
 
 impl Parked {
@@ -90,6 +91,7 @@ impl Parked {
             is_sealed: false,
             before: Counted::default(),
             made_for: None,
+            has_served: false,
         }
     }
 }

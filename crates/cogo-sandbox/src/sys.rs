@@ -468,10 +468,10 @@ pub(crate) struct Scheduling {
 
 impl Scheduling {
     pub(crate) fn of_self() -> io::Result<Self> {
+        const IOPRIO_WHO_PROCESS: c_int = 1;
         // Room for the attributes and the CPU set of kernels to come.
         let mut attributes = vec![0_u8; 128];
         let mut cpus = vec![0_u8; 1024];
-        const IOPRIO_WHO_PROCESS: c_int = 1;
         // SAFETY: the kernel writes no more than the size that it is told.
         let (first, count, io_priority) = unsafe {
             (

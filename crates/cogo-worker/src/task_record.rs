@@ -200,8 +200,8 @@ fn line(value: &impl Serialize) -> io::Result<Vec<u8>> {
 fn parse(text: &[u8]) -> Option<TaskRecord> {
     let mut lines = text.split(|byte| *byte == b'\n');
     let mut record: TaskRecord = serde_json::from_slice(lines.next()?).ok()?;
-    let phases = lines.filter_map(|line| serde_json::from_slice(line).ok());
-    if let Some(phase) = phases.last() {
+    let mut phases = lines.filter_map(|line| serde_json::from_slice(line).ok());
+    if let Some(phase) = phases.next_back() {
         record.phase = phase;
     }
     Some(record)

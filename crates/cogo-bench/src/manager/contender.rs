@@ -216,7 +216,8 @@ impl Drop for Contender {
         if let Ok(folders) = std::fs::read_dir(self.state.path().join("workers")) {
             states.extend(folders.flatten().map(|folder| folder.path()));
         }
-        for state in states {
+        // A worker has its tasks in a state directory inside its own.
+        for state in states.iter().map(|state| state.join("worker")) {
             let mut kill = Command::new(&self.cogo);
             let kill = kill
                 .arg("--state-dir")

@@ -429,6 +429,7 @@ fn start_command(
         cgroup,
         before,
         made_for,
+        has_served,
         ..
     } = parked;
     let redactor = redactor(&secrets)?;
@@ -469,7 +470,7 @@ fn start_command(
         supervisor_pid: std::process::id() as i32,
         command_pid: group.map(|pid| pid.as_raw_nonzero().get()),
         started_at_ms: unix_time_ms(),
-        enforced: sandbox.enforced(version_name(capabilities.version)),
+        enforced: sandbox.enforced(version_name(capabilities.version), has_served),
         // A session's group holds other execs too; whoever buries this one must leave it.
         cgroup: cgroup
             .as_ref()

@@ -140,6 +140,7 @@ impl Reusable {
                 is_sealed: true,
                 before,
                 made_for: None,
+                has_served: true,
             },
             made_for,
         })
