@@ -2,6 +2,7 @@
 
 mod log;
 mod own_token;
+mod plan_runner;
 mod pool;
 mod process;
 mod stopping;
@@ -9,14 +10,16 @@ mod workers_listener;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use cogo_manager::coordinator::Config;
+use cogo_manager::jobs::JobRunner;
 use cogo_manager::rules::pool::PoolConfig;
 use cogo_manager::{Manager, ManagerConfig, Parts, Rate, tls_config};
+use cogo_protocol::job::JobKind;
 use cogo_protocol::units::TimeSpan;
 use cogo_sandbox::exec_dir::StateDir;
 use cogo_store::task_log::TaskLogs;
@@ -204,12 +207,13 @@ pub(crate) fn run(options: &Options, state: &StateDir) -> Result<u8, Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::caused("failed to start a runtime", &error))?;
-    let result = runtime.block_on(serve(options, state.path()));
+    let result = runtime.block_on(serve(options, state));
     runtime.shutdown_timeout(Duration::from_secs(5));
     result
 }
 
-async fn serve(options: &Options, state: &Path) -> Result<u8, Failure> {
+async fn serve(options: &Options, state_dir: &StateDir) -> Result<u8, Failure> {
+    let state = state_dir.path();
     let mut signals = stopping::Signals::listen()?;
     let home = state.join("manager");
     std::fs::create_dir_all(&home)
@@ -238,11 +242,22 @@ async fn serve(options: &Options, state: &Path) -> Result<u8, Failure> {
         token_file: own.path().to_owned(),
         slots: options.slots,
     })?);
+    // What is on a loopback address here and has no TLS can be asked by our own token.
+    let client = match tls {
+        Some(_) => None,
+        None => Some(own.client(dialable(address))?),
+    };
+    let plans = plan_runner::PlanRunner {
+        state: state_dir.clone(),
+        client,
+    };
+    let runners: BTreeMap<JobKind, Arc<dyn JobRunner>> =
+        BTreeMap::from([(JobKind::Plan, Arc::new(plans) as Arc<dyn JobRunner>)]);
     let parts = Parts {
         store: Arc::new(store),
         logs,
         jobs_directory: home.join("jobs"),
-        job_runners: BTreeMap::new(),
+        job_runners: runners,
         local_workers: pool.clone(),
         own_token: Some(own.record()),
         listener,
