@@ -21,6 +21,7 @@ pub mod document;
 pub mod execute;
 pub mod expression;
 pub mod files;
+pub mod fix;
 pub mod graph;
 pub mod init;
 pub mod journal;

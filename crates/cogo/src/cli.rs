@@ -7,9 +7,10 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
+use crate::command::analysis::{analyze, impact, map, query};
 use crate::command::{
-    attach, doctor, health, kill, logs, plan, prune, ps, queue, rootfs, run, serve, submit, test,
-    token, top, wait, watch, why, worker, workers,
+    attach, doctor, fix, health, kill, logs, plan, prune, ps, queue, rootfs, run, search, serve,
+    submit, test, token, top, wait, watch, why, worker, workers,
 };
 use crate::exit_code;
 use crate::failure::Failure;
@@ -51,12 +52,18 @@ enum Command {
     Test(Box<test::Options>),
     Watch(Box<watch::Options>),
     Plan(Box<plan::Options>),
+    Fix(Box<fix::Options>),
+    Analyze(analyze::Options),
+    Query(query::Options),
+    Impact(impact::Options),
+    Map(map::Options),
     Worker(Box<worker::Options>),
     Serve(Box<serve::Options>),
     Submit(Box<submit::Options>),
     Workers(workers::Options),
     Queue(queue::Options),
     Health(health::Options),
+    Search(Box<search::Options>),
     Token(token::Options),
     Top(top::Options),
 }
@@ -98,7 +105,12 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
             test.map_err(|failure| failure.code(exit_code::NOT_STARTED))
         }
         Command::Watch(options) => watch::run(options, &state()?),
+        Command::Analyze(options) => analyze::run(options, &state()?),
+        Command::Query(options) => query::run(options, &state()?),
+        Command::Impact(options) => impact::run(options, &state()?),
+        Command::Map(options) => map::run(options, &state()?),
         Command::Plan(options) => plan::run(options, &state()?),
+        Command::Fix(options) => fix::run(options, &state()?),
         Command::Worker(options) => worker::run(options, &state()?),
         Command::Serve(options) => serve::run(options, &state()?),
         Command::Submit(options) => submit::run(options, cli.state_dir.as_deref())
@@ -107,6 +119,7 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Command::Queue(options) => queue::run(options, cli.state_dir.as_deref()),
         Command::Health(options) => health::run(options, cli.state_dir.as_deref()),
         Command::Token(options) => token::run(options, cli.state_dir.as_deref()),
+        Command::Search(options) => search::run(options, &state()?),
         Command::Top(options) => top::run(options, cli.state_dir.as_deref()),
     }
 }

@@ -1,7 +1,9 @@
 //! The commands of `cogo`, one file each.
 
+pub(crate) mod analysis;
 pub(crate) mod attach;
 pub(crate) mod doctor;
+pub(crate) mod fix;
 pub(crate) mod health;
 pub(crate) mod kill;
 pub(crate) mod logs;
@@ -11,6 +13,7 @@ pub(crate) mod ps;
 pub(crate) mod queue;
 pub(crate) mod rootfs;
 pub(crate) mod run;
+pub(crate) mod search;
 pub(crate) mod serve;
 pub(crate) mod submit;
 pub(crate) mod test;

@@ -13,7 +13,7 @@ use crate::exit_code;
 use crate::failure::{Failure, note, print, tell};
 
 mod execute;
-mod local;
+pub(crate) mod local;
 mod remote;
 mod runs;
 mod screen;
