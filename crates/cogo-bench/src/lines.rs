@@ -39,7 +39,8 @@ pub(crate) fn age(line: &str) -> anyhow::Result<Duration> {
     Ok(now().saturating_sub(written(line)?))
 }
 
-fn now() -> Duration {
+/// The time on that clock.
+pub(crate) fn now() -> Duration {
     let time = clock_gettime(ClockId::Monotonic);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }

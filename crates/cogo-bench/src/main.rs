@@ -21,6 +21,7 @@ mod recovery_harness;
 mod schedule;
 mod start;
 mod store;
+mod watch;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -112,6 +113,16 @@ enum What {
     },
     /// The manager as its clients see it, beside a bare worker and the seed design.
     Manager(manager::Options),
+    /// Time from an edit to the first answer of `cogo watch`, and from an error's bytes to its
+    /// diagnostic.
+    Watch {
+        /// Edits, and errors, of each kind.
+        #[arg(long, default_value_t = 100)]
+        rounds: u32,
+    },
+    /// Writes errors with the time in them; what `watch` measures.
+    #[command(hide = true)]
+    Errors { count: u32, how: String },
     /// Writes times; what `latency` follows.
     #[command(hide = true)]
     Stamp,
@@ -166,6 +177,8 @@ fn main() -> anyhow::Result<()> {
         What::Blocks { filters, at_once } => blocks::run(&filters, at_once),
         What::All { turns } => all(turns),
         What::Manager(options) => manager::run(&options),
+        What::Watch { rounds } => watch::run(rounds),
+        What::Errors { count, how } => watch::errors(count, &how),
         What::Stamp => latency::stamp(),
         What::Lines { count, pause } => {
             lines::write(count, std::time::Duration::from_micros(pause))

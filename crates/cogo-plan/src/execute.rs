@@ -167,6 +167,8 @@ struct Run<'s, 'a, D> {
     running: BTreeMap<usize, Attempt>,
     /// Instances whose end a run before this one did not see, and what finds them again.
     in_flight: BTreeMap<usize, Option<String>>,
+    /// How often the run has come to an end before: attempts are counted anew after each.
+    rounds: usize,
     observe: &'s mut dyn FnMut(&Event<'_>),
 }
 
@@ -196,6 +198,8 @@ pub fn execute<D: Dispatch>(
 ) -> Result<PlanOutcome, ExecuteError> {
     let mut progress = Progress::new(graph);
     let in_flight = restore::restore(graph, &mut progress, &before);
+    let is_end = |entry: &&Entry| matches!(entry, Entry::Finished { .. });
+    let rounds = before.iter().filter(is_end).count();
     let shared = Shared {
         graph,
         settings,
@@ -208,6 +212,7 @@ pub fn execute<D: Dispatch>(
         progress,
         running: BTreeMap::new(),
         in_flight,
+        rounds,
         observe,
     };
     std::thread::scope(|scope| {
@@ -372,7 +377,10 @@ impl<'s, D: Dispatch> Run<'s, '_, D> {
             return Ok(false);
         }
         let number = self.progress.begin(node);
-        work.key = format!("{}-{node}-{number}", shared.settings.run);
+        work.key = match self.rounds {
+            0 => format!("{}-{node}-{number}", shared.settings.run),
+            rounds => format!("{}-{node}-{number}-{rounds}", shared.settings.run),
+        };
         work.handle = earlier.clone().flatten();
         if earlier.is_none() {
             shared.note(&Entry::Started {

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use serde_saphyr::{Location, Spanned};
+
 use crate::document::{Plan, Scalar, Step};
 use crate::read::PlanError;
 
@@ -31,6 +33,13 @@ pub struct Graph {
 }
 
 impl Graph {
+    /// Sets a variable for all steps, in place of what the plan says of it.
+    pub fn set_variable(&mut self, name: &str, value: &str) {
+        let value = Scalar::Text(value.to_owned());
+        let value = Spanned::new(value, Location::UNKNOWN, Location::UNKNOWN);
+        self.plan.env.insert(name.to_owned(), value);
+    }
+
     /// Expands a plan. Who needs a step needs all its instances.
     ///
     /// # Errors

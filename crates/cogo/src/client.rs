@@ -88,6 +88,15 @@ impl Client {
         })
     }
 
+    /// A server that is known, without TLS, and the token for it.
+    pub(crate) fn with_token(address: Address, token: &str) -> Self {
+        Self {
+            address,
+            token: Some(token.to_owned()),
+            tls: None,
+        }
+    }
+
     /// Where the server is.
     pub(crate) const fn address(&self) -> &Address {
         &self.address

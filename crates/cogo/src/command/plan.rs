@@ -19,6 +19,7 @@ mod runs;
 mod screen;
 
 pub(crate) use execute::Routes;
+pub(crate) use runs::cache_dir;
 
 /// The plan of a repository.
 const FILE: &str = "cogo.yaml";

@@ -3,6 +3,7 @@
 mod fix_jobs;
 mod log;
 mod own_token;
+mod plan_runner;
 mod pool;
 mod process;
 mod stopping;
@@ -26,7 +27,7 @@ use cogo_store::task_log::TaskLogs;
 use cogo_store::{Durability, SqliteStore};
 use tokio::net::TcpListener;
 
-use crate::client::ServerFile;
+use crate::client::{Client, ServerFile};
 use crate::failure::{Failure, note};
 
 use pool::{LocalPool, PoolSettings};
@@ -242,11 +243,16 @@ async fn serve(options: &Options, state_dir: &StateDir) -> Result<u8, Failure> {
         token_file: own.path().to_owned(),
         slots: options.slots,
     })?);
+    // What is on a loopback address here and has no TLS can be asked by our own token.
+    let client = match tls {
+        Some(_) => None,
+        None => Some(own.client(dialable(address))?),
+    };
     let parts = Parts {
         store: Arc::new(store),
         logs,
         jobs_directory: home.join("jobs"),
-        job_runners: job_runners(state_dir),
+        job_runners: job_runners(state_dir, client),
         local_workers: pool.clone(),
         own_token: Some(own.record()),
         listener,
@@ -268,9 +274,16 @@ async fn serve(options: &Options, state_dir: &StateDir) -> Result<u8, Failure> {
 }
 
 /// Who does which jobs.
-fn job_runners(state: &StateDir) -> BTreeMap<JobKind, Arc<dyn JobRunner>> {
+fn job_runners(
+    state: &StateDir,
+    client: Option<Client>,
+) -> BTreeMap<JobKind, Arc<dyn JobRunner>> {
     let fixes: Arc<dyn JobRunner> = Arc::new(fix_jobs::FixJobs::new(state.clone()));
-    BTreeMap::from([(JobKind::Fix, fixes)])
+    let plans: Arc<dyn JobRunner> = Arc::new(plan_runner::PlanRunner {
+        state: state.clone(),
+        client,
+    });
+    BTreeMap::from([(JobKind::Fix, fixes), (JobKind::Plan, plans)])
 }
 
 /// Stops the manager, and the workers where everything is done.

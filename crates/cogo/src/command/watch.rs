@@ -19,7 +19,7 @@ use cogo_protocol::record::Stream;
 use cogo_protocol::task::Priority;
 use cogo_protocol::verdict::Outcome;
 use cogo_sandbox::exec_dir::StateDir;
-use signal_hook::consts::SIGINT;
+use signal_hook::consts::{SIGINT, SIGPIPE};
 
 use crate::client::ServerOptions;
 use crate::command::plan::Routes;
@@ -47,9 +47,6 @@ const PACE: Duration = Duration::from_millis(50);
 /// Runs in a row in which a file changes until it is taken for one that the command writes.
 const WRITTEN_RUNS: u32 = 5;
 
-/// A change so soon after a run is one of the run's.
-const AFTERMATH: Duration = Duration::from_millis(100);
-
 const EXAMPLES: &str = "\
 Examples:
   cogo watch -- cargo test              the edited package first, then all
@@ -57,7 +54,8 @@ Examples:
   cogo watch --output -- npx tsc --noEmit
   cogo watch --json -- pytest | jq .    one event a line
 
-What git ignores is not watched. Ctrl-C ends the command and the watch, with exit code 130.";
+What git ignores is not watched. Ctrl-C ends the command and the watch, with exit code
+130; so does a reader that goes away, with 141.";
 
 /// Run a command at each edit, and show what it finds
 #[derive(Args, Debug)]
@@ -118,7 +116,6 @@ struct Watch<'a> {
     /// In how many runs in a row a file has changed.
     written: BTreeMap<PathBuf, u32>,
     changed_now: BTreeSet<PathBuf>,
-    ended_at: Option<Instant>,
     runs: u64,
 }
 
@@ -151,7 +148,6 @@ pub(crate) fn run(options: &Options, state: &StateDir) -> Result<u8, Failure> {
         edited_at: None,
         written: BTreeMap::new(),
         changed_now: BTreeSet::new(),
-        ended_at: None,
         runs: 0,
     };
     watch.begin(options.command.clone(), None, &[], Duration::ZERO)?;
@@ -171,7 +167,12 @@ impl Watch<'_> {
                 }
             }
             if stop.is_asked() {
-                return Ok(self.stop(receiver, stop));
+                self.stop(receiver, stop);
+                return Ok(exit_code::SIGNAL_BASE + SIGINT as u8);
+            }
+            if screen::is_unread() {
+                self.stop(receiver, stop);
+                return Ok(exit_code::SIGNAL_BASE + SIGPIPE as u8);
             }
             self.go_on()?;
         }
@@ -190,9 +191,7 @@ impl Watch<'_> {
     /// by the command.
     fn edit(&mut self, paths: Vec<PathBuf>) {
         for path in paths {
-            let is_of_run =
-                self.running.is_some() || self.ended_at.is_some_and(|at| at.elapsed() < AFTERMATH);
-            if !is_of_run {
+            if self.running.is_none() {
                 self.written.remove(&path);
             } else if self
                 .written
@@ -312,7 +311,6 @@ impl Watch<'_> {
             return Ok(());
         };
         let is_stale = running.stale_at.is_some();
-        self.ended_at = Some(Instant::now());
         self.screen.end(result, is_stale);
         match running.next {
             Some(whole) if !is_stale && *result == Ok(Outcome::Exited { code: 0 }) => {
@@ -323,7 +321,7 @@ impl Watch<'_> {
     }
 
     /// Ends what runs, and waits for its end.
-    fn stop(&mut self, receiver: &Receiver<Message>, stop: &Cancel) -> u8 {
+    fn stop(&mut self, receiver: &Receiver<Message>, stop: &Cancel) {
         if let Some(running) = self.running.take() {
             running.cancel.ask();
             let mut is_insisted = false;
@@ -339,7 +337,6 @@ impl Watch<'_> {
                 }
             }
         }
-        exit_code::SIGNAL_BASE + SIGINT as u8
     }
 }
 

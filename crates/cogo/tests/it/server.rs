@@ -10,6 +10,7 @@ mod fleet;
 mod http;
 mod nonsense;
 mod output;
+mod plans;
 mod proxy;
 mod recovery;
 mod submit;

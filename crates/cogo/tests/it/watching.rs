@@ -72,7 +72,7 @@ fn an_edit_ends_the_stale_run() {
     let world = Fixture::new();
     write(&world, "n", "1\n");
     // The first one takes no notice of a polite signal.
-    let script = "trap '' TERM; echo begun; if grep -q 1 n; then while :; do sleep 1; done; fi";
+    let script = "trap '' TERM; if grep -q 1 n; then echo begun; while :; do sleep 1; done; fi";
     let mut run = watch(&world, &["--output"], &["sh", "-c", script]);
     event(&mut run, "run_output");
     write(&world, "n", "2\n");
@@ -139,4 +139,13 @@ fn a_file_that_the_command_writes_does_not_begin_runs_for_ever() {
         assert!(begun["run"].as_u64().unwrap() < 12, "{begun}");
     }
     interrupt(&world, run);
+}
+
+#[test]
+fn a_watch_ends_with_its_reader() {
+    let world = Fixture::new();
+    let mut run = watch(&world, &[], &["true"]);
+    event(&mut run, "run_ended");
+    run.stop_reading();
+    assert_eq!(run.status().code(), Some(141));
 }

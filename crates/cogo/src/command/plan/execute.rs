@@ -158,16 +158,24 @@ impl Routes {
         isolation: IsolationOption,
         state: &StateDir,
     ) -> Result<Self, Failure> {
-        let remote = if server.is_given() {
-            let client = Client::find(server, Some(state.path()))?;
-            Some(Remote::new(client, workspace.to_owned(), isolation))
-        } else {
-            None
-        };
-        Ok(Self {
+        let client = server
+            .is_given()
+            .then(|| Client::find(server, Some(state.path())))
+            .transpose()?;
+        Ok(Self::of(client, workspace, isolation, state))
+    }
+
+    /// The same, with the way to the server at hand.
+    pub(crate) fn of(
+        client: Option<Client>,
+        workspace: &Path,
+        isolation: IsolationOption,
+        state: &StateDir,
+    ) -> Self {
+        Self {
             local: Local::new(state.clone(), workspace.to_owned(), isolation),
-            remote,
-        })
+            remote: client.map(|client| Remote::new(client, workspace.to_owned(), isolation)),
+        }
     }
 }
 

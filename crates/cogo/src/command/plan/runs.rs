@@ -96,7 +96,7 @@ fn plans(state: &StateDir) -> PathBuf {
 }
 
 /// Where results of steps are kept for later runs.
-pub(super) fn cache_dir(state: &StateDir) -> PathBuf {
+pub(crate) fn cache_dir(state: &StateDir) -> PathBuf {
     state.path().join("plan-cache")
 }
 

@@ -1,12 +1,15 @@
-//! What local workers join with: a token that never leaves this host.
+//! What local workers join with, and jobs of the manager submit their tasks with: a token that never
+//! leaves this host.
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use cogo_manager::{Token, hash};
 use cogo_store::{Scope, TokenRecord};
 
+use crate::client::Client;
 use crate::failure::Failure;
 
 /// The token, in a file that only this user reads. It stays across restarts, so that workers
@@ -38,12 +41,21 @@ impl OwnToken {
         &self.path
     }
 
+    /// The way to the manager, for its own jobs.
+    pub(super) fn client(&self, address: SocketAddr) -> Result<Client, Failure> {
+        let text = std::fs::read_to_string(&self.path)?;
+        Ok(Client::with_token(
+            format!("http://{address}").parse()?,
+            text.trim(),
+        ))
+    }
+
     /// What the manager knows it by.
     pub(super) fn record(&self) -> TokenRecord {
         TokenRecord {
             name: "local workers".to_owned(),
             sha256: self.sha256,
-            scopes: vec![Scope::WorkerJoin],
+            scopes: vec![Scope::WorkerJoin, Scope::Submit, Scope::Read],
             created_at_ms: 0,
             expires_at_ms: None,
         }
