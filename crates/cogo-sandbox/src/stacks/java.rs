@@ -134,8 +134,42 @@ fn without_module(frame: &str) -> String {
     }
 }
 
-/// What `HotSpot` itself says of threads that wait for each other's locks.
+/// Which threads wait for each other: as `HotSpot` itself says of locks, or because all threads of
+/// the program wait for others without a limit, so that none is left to wake one.
 pub(super) fn deadlocks(dump: &str) -> Vec<String> {
+    let circles = circles(dump);
+    if circles.is_empty() && all_wait(dump) {
+        return vec!["every Java thread waits for another one, and none has a limit".to_owned()];
+    }
+    circles
+}
+
+/// Whether all threads that are the program's wait without a limit. Threads of the collector are
+/// there in each JVM, and wake nobody unasked.
+fn all_wait(dump: &str) -> bool {
+    const COLLECTOR: [&str; 2] = ["java.lang.ref.", "jdk.internal.ref."];
+    let is_collectors = |paragraph: &&str| {
+        let mut frames = paragraph
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("at "));
+        frames.any(|frame| COLLECTOR.iter().any(|package| frame.starts_with(package)))
+            && !paragraph.contains("java.lang.Thread.join")
+    };
+    let threads = dump.split("\n\n").map(str::trim_start);
+    let threads = threads.filter(|paragraph| thread(paragraph).is_some());
+    let mut states = threads
+        .filter(|paragraph| !is_collectors(paragraph))
+        .map(|paragraph| paragraph.split_once("java.lang.Thread.State: "))
+        .peekable();
+    states.peek().is_some()
+        && states.all(|state| {
+            state.is_some_and(|(_, state)| {
+                state.starts_with("WAITING") || state.starts_with("BLOCKED")
+            })
+        })
+}
+
+fn circles(dump: &str) -> Vec<String> {
     let mut lines = dump.lines().map(str::trim);
     let mut found = Vec::new();
     while lines.any(|line| line.starts_with("Found one Java-level deadlock")) {
@@ -208,5 +242,29 @@ Found 1 deadlock.
             "\"left\" waits for a lock of \"right\", \"right\" waits for a lock of \"left\"";
         assert_eq!(deadlocks(DUMP), [expected]);
         assert_eq!(deadlocks("Full thread dump"), [""; 0]);
+    }
+
+    #[test]
+    fn threads_that_all_wait_without_a_limit_are_stuck() {
+        let thread = |name: &str, state: &str, frame: &str| {
+            format!("\"{name}\" #1 prio=5\n   java.lang.Thread.State: {state}\n\tat {frame}\n\n")
+        };
+        let cleaner = thread(
+            "Common-Cleaner",
+            "TIMED_WAITING",
+            "java.lang.ref.ReferenceQueue.remove(R:1)",
+        );
+        let main = thread("main", "WAITING (parking)", "Latch.main(Latch.java:11)");
+        let clock = thread(
+            "clock",
+            "TIMED_WAITING (parking)",
+            "a.Clock.run(Clock.java:1)",
+        );
+        let client = thread("client", "RUNNABLE", "sun.nio.ch.Net.accept(Native Method)");
+        let is_stuck = |threads: &[&str]| !deadlocks(&threads.concat()).is_empty();
+        assert!(is_stuck(&[&main, &cleaner]));
+        assert!(!is_stuck(&[&main, &cleaner, &clock]));
+        assert!(!is_stuck(&[&main, &client]));
+        assert!(!is_stuck(&[&cleaner]));
     }
 }
