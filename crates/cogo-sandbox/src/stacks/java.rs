@@ -6,7 +6,7 @@
 //! would end. Neither is done.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -18,6 +18,8 @@ use crate::evidence::handles_quit;
 
 /// Most bytes of an answer.
 const DUMP_MAX: u64 = 512 * 1024;
+/// Most bytes of a command line or environment.
+const TEXT_MAX: u64 = 256 * 1024;
 /// Time between looks for the socket.
 const STEP: Duration = Duration::from_millis(5);
 
@@ -49,20 +51,38 @@ fn open_socket(pid: i32, own: i32, socket: &str, ends_at: Instant) -> Result<(),
     if !handles_quit(pid) {
         return Err("the JVM does not handle SIGQUIT".to_owned());
     }
+    // It would print its threads in the middle of the program's output.
+    if ["cmdline", "environ"].iter().any(|file| forbids(pid, file)) {
+        return Err("the JVM was told to answer no tools".to_owned());
+    }
     let sign = format!("/tmp/.attach_pid{own}");
     let mut options = fs::OpenOptions::new();
-    let made = options.write(true).create_new(true).mode(0o600).open(&sign);
-    made.map_err(|error| format!("`{sign}` cannot be made: {error}"))?;
-    let opened = Pid::from_raw(pid).is_some_and(|pid| {
-        rustix::process::kill_process(pid, Signal::QUIT).is_ok() && appears(socket, ends_at)
-    });
-    // A leftover would do no harm.
-    let _ = fs::remove_file(&sign);
-    if opened {
-        Ok(())
-    } else {
-        Err("the JVM did not open its socket".to_owned())
+    match options.write(true).create_new(true).mode(0o600).open(&sign) {
+        Ok(_) => {
+            let pid = Pid::from_raw(pid).ok_or("no such process")?;
+            let sent = rustix::process::kill_process(pid, Signal::QUIT);
+            sent.map_err(|error| format!("the JVM gets no signal: {error}"))?;
+        }
+        // It got the signal before, and is slow.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(format!("`{sign}` cannot be made: {error}")),
     }
+    if !appears(socket, ends_at) {
+        // The file stays: without it a JVM that comes to the signal later would print its threads.
+        return Err("the JVM did not open its socket in time".to_owned());
+    }
+    // A leftover does no harm.
+    let _ = fs::remove_file(&sign);
+    Ok(())
+}
+
+/// Whether a JVM was told on its command line, or by a variable, not to answer tools.
+fn forbids(pid: i32, file: &str) -> bool {
+    let mut text = Vec::new();
+    let found = fs::File::open(format!("/proc/{pid}/{file}"));
+    let read = found.and_then(|file| file.take(TEXT_MAX).read_to_end(&mut text));
+    // What cannot be read may forbid it.
+    read.is_err() || memchr::memmem::find(&text, b"+DisableAttachMechanism").is_some()
 }
 
 fn appears(socket: &str, ends_at: Instant) -> bool {
@@ -75,7 +95,7 @@ fn appears(socket: &str, ends_at: Instant) -> bool {
     false
 }
 
-fn ask(socket: &str, ends_at: Instant) -> std::io::Result<String> {
+fn ask(socket: &str, ends_at: Instant) -> io::Result<String> {
     let mut stream = UnixStream::connect(socket)?;
     let left = ends_at.saturating_duration_since(Instant::now()).max(STEP);
     stream.set_read_timeout(Some(left))?;

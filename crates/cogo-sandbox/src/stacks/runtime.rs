@@ -92,7 +92,8 @@ impl Runtime {
             let names = files.iter().filter_map(|path| path.file_name()?.to_str());
             names.into_iter().any(|name| name.starts_with(start))
         };
-        if has("libjvm.so") {
+        // OpenJ9 has a library of that name, too, and answers a signal with a file.
+        if has("libjvm.so") && !has("libj9vm") {
             Self::Jvm
         } else if has("libpython") || has("python") || has("pypy") {
             Self::Python
