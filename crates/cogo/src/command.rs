@@ -1,7 +1,9 @@
 //! The commands of `cogo`, one file each.
 
+pub(crate) mod analysis;
 pub(crate) mod attach;
 pub(crate) mod doctor;
+pub(crate) mod fix;
 pub(crate) mod health;
 pub(crate) mod kill;
 pub(crate) mod logs;
@@ -13,9 +15,11 @@ pub(crate) mod rootfs;
 pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod submit;
+pub(crate) mod test;
 pub(crate) mod token;
 pub(crate) mod top;
 pub(crate) mod wait;
+pub(crate) mod watch;
 pub(crate) mod why;
 pub(crate) mod worker;
 pub(crate) mod workers;

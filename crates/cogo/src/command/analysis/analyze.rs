@@ -1,0 +1,163 @@
+//! `cogo analyze`: brings what is known of a repository up to date, once or as it changes.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use cogo_analysis::analyse::{Event, Summary, analyse};
+use cogo_analysis::query::counts::{Counts, counts};
+use cogo_analysis::store::{Store, location};
+use cogo_analysis::watch::watch;
+use cogo_sandbox::exec_dir::StateDir;
+
+use super::progress::Progress;
+use super::{cancellation, failure, located};
+use crate::failure::{Failure, note, print};
+use crate::measure;
+use crate::table::Table;
+
+const EXAMPLES: &str = "\
+Examples:
+  cogo analyze                 the repository around the current directory
+  cogo analyze ~/src/linux     another one
+  cogo analyze --watch         goes on as files change, until Ctrl-C
+  cogo analyze --json | jq .   what was done, as JSON
+
+What is known lies in the state directory and may be deleted at any time. An analysis that was
+stopped or killed goes on where it was.";
+
+/// Analyse a repository: files, symbols, who uses what
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Options {
+    /// The repository [default: the one around the current directory]
+    #[arg(value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// Go on as files change, and tell each change
+    #[arg(short, long)]
+    watch: bool,
+    /// Forget what is known and begin anew
+    #[arg(long)]
+    fresh: bool,
+    /// Print JSON: one object, or with --watch one event a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// Analyses it.
+pub(crate) fn run(options: &Options, state: &StateDir) -> Result<u8, Failure> {
+    let repository = super::Repository {
+        root: options.root.clone(),
+        no_update: false,
+    };
+    let root = match &options.root {
+        Some(root) => located(root)?,
+        None => repository.root()?,
+    };
+    if options.fresh {
+        let file = location(state.path(), &root).join("analysis.db");
+        // What cannot be removed is brought up to date instead.
+        let _ = std::fs::remove_file(file);
+    }
+    let mut store = Store::open(state.path(), &root)?;
+    let cancelled = cancellation()?;
+    if options.watch {
+        return live(options, &mut store, &root, &cancelled);
+    }
+    let mut progress = Progress::new();
+    let result = analyse(&mut store, &root, &cancelled, &mut |event| {
+        progress.show(event);
+    });
+    progress.clear();
+    let summary = result.map_err(failure)?;
+    let counts = counts(store.connection())?;
+    if options.json {
+        let mut object = serde_json::to_value(summary)?;
+        object["root"] = root.to_string_lossy().into();
+        object["symbols"] = counts.symbols.into();
+        object["edges"] = counts.edges.into();
+        object["languages"] = serde_json::to_value(&counts.languages)?;
+        object["skipped"] = serde_json::to_value(&counts.skipped)?;
+        print(&format!("{object}\n"))?;
+    } else {
+        print(&for_people(&summary, &counts))?;
+    }
+    Ok(0)
+}
+
+fn for_people(summary: &Summary, counts: &Counts) -> String {
+    let mut table = Table::new(["LANGUAGE", "FILES", "LINES", "SYMBOLS"]);
+    for row in &counts.languages {
+        table.row([
+            row.name.clone(),
+            row.files.to_string(),
+            row.lines.to_string(),
+            row.symbols.to_string(),
+        ]);
+    }
+    let skipped: Vec<String> = counts
+        .skipped
+        .iter()
+        .map(|row| format!("{} {}", row.files, row.name))
+        .collect();
+    let skipped = match skipped.is_empty() {
+        true => String::new(),
+        false => format!("skipped: {}\n", skipped.join(", ")),
+    };
+    format!(
+        "{}\n{} symbols, {} edges; {skipped}{}: {} read, {} parsed, {} resolved, {} removed in {}\n",
+        table.render(),
+        counts.symbols,
+        counts.edges,
+        measure::count(summary.files as u64, "file"),
+        summary.read,
+        summary.parsed,
+        summary.resolved,
+        summary.removed,
+        measure::time(std::time::Duration::from_millis(summary.duration_ms)),
+    )
+}
+
+fn live(
+    options: &Options,
+    store: &mut Store,
+    root: &std::path::Path,
+    cancelled: &std::sync::atomic::AtomicBool,
+) -> Result<u8, Failure> {
+    let progress = std::cell::RefCell::new(Progress::new());
+    let is_first = std::cell::Cell::new(true);
+    let json = options.json;
+    let mut observer = |event: &Event<'_>| {
+        if json {
+            if let Ok(line) = serde_json::to_string(event) {
+                // A reader that went away ends the watch at the next signal.
+                let _ = print(&(line + "\n"));
+            }
+            return;
+        }
+        match event {
+            _ if is_first.get() => progress.borrow_mut().show(event),
+            Event::FileStored { path, .. } => note(&format!("{path} changed")),
+            Event::FileRemoved { path } => note(&format!("{path} is gone")),
+            Event::Scanned { .. } | Event::Resolved { .. } => {}
+        }
+    };
+    let mut round = |summary: &Summary| {
+        progress.borrow_mut().clear();
+        is_first.set(false);
+        let time = measure::time(std::time::Duration::from_millis(summary.duration_ms));
+        if json {
+            let mut object = serde_json::to_value(summary).unwrap_or_default();
+            object["event"] = "updated".into();
+            let _ = print(&format!("{object}\n"));
+        } else {
+            let resolved = measure::count(summary.resolved as u64, "file");
+            note(&format!("up to date in {time}, {resolved} resolved"));
+        }
+    };
+    match watch(store, root, cancelled, &mut observer, &mut round) {
+        Ok(()) => Ok(0),
+        Err(cogo_analysis::watch::WatchError::Analysis(error)) => Err(failure(error)),
+        Err(error) => Err(Failure::from(error)
+            .hint("the system limits watches: raise fs.inotify.max_user_watches")),
+    }
+}
