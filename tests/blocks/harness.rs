@@ -11,11 +11,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use cogo_protocol::block::{BlockReason, ResourceUsage};
 use cogo_sandbox::control::{ControlClient, Request};
-use cogo_sandbox::evidence::Observer;
+use cogo_sandbox::evidence::{Detail, Observer};
 use cogo_sandbox::exec_dir::{ExecDir, ExecState, StateDir};
 use cogo_sandbox::spec::{
     ExecSpec, Isolation, Limits, Network, PtySize, Stdin, Workspace, WorkspaceMode,
 };
+use cogo_sandbox::stacks::{Question, StackLook};
 use cogo_sandbox::start::{Launcher, Start, Started, start};
 use cogo_sandbox::verdict::{Outcome as ExecOutcome, Verdict};
 use cogo_worker::block::{Block, Thresholds, Watch, WatchOptions, Watcher};
@@ -43,6 +44,7 @@ struct Entry {
     arguments: Vec<String>,
     run_time: Option<u64>,
     watch: Option<u64>,
+    stack: Vec<String>,
     quick: bool,
 }
 
@@ -79,6 +81,9 @@ pub(crate) struct Found {
     pub(crate) reason: BlockReason,
     pub(crate) after: Duration,
     pub(crate) evidence: Vec<String>,
+    /// Where its threads were, read with all the time it takes.
+    #[allow(dead_code, reason = "a table has no room for it")]
+    pub(crate) stacks: Vec<String>,
 }
 
 impl Program {
@@ -293,6 +298,7 @@ impl Bench<'_> {
         let found = self.watch(program, &id, &spec, &started);
         self.watcher.forget(&id);
         let onset = marked(&workspace).unwrap_or(begun);
+        let stacks = self.stacks(program, &spec, &started);
         end(&mut started)?;
         Ok(found?.map(|(block, at, event)| Found {
             reason: block.reason,
@@ -300,7 +306,23 @@ impl Bench<'_> {
                 .duration_since(event.unwrap_or(onset))
                 .unwrap_or_default(),
             evidence: block.evidence,
+            stacks,
         }))
+    }
+
+    /// Where the threads of a program are, if its label names what has to be there.
+    fn stacks(&self, program: &Program, spec: &ExecSpec, started: &Started) -> Vec<String> {
+        const PATIENCE: Duration = Duration::from_mins(1);
+        if program.entry.stack.is_empty() {
+            return Vec::new();
+        }
+        let Ok(mut observer) = Observer::open(&started.exec, &started.running, spec) else {
+            return Vec::new();
+        };
+        let sample = observer.examine(Detail::Waits);
+        let reader = &self.launcher.program;
+        StackLook::start(reader, &sample, Question::Stacks, PATIENCE)
+            .map_or_else(|_| Vec::new(), |look| look.wait().lines)
     }
 
     fn watch(
@@ -443,6 +465,16 @@ impl Outcome {
             Some(found) => self.program.entry.reason.contains(&found.reason),
             None => !self.program.is_blocked,
         }
+    }
+
+    /// Whether what its label says of stacks was among them.
+    #[allow(dead_code, reason = "for the quick subset")]
+    pub(crate) fn has_stacks(&self) -> bool {
+        let stacks = self.found.as_ref().map_or(&[][..], |found| &found.stacks);
+        let names = &self.program.entry.stack;
+        names
+            .iter()
+            .all(|name| stacks.iter().any(|line| line.contains(name)))
     }
 
     /// Whether an honest program was accused.

@@ -32,6 +32,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
@@ -42,8 +43,8 @@ pub(crate) use reader::main as reader_main;
 
 /// How each line begins.
 pub const LINE: &str = "stack of ";
-/// Longest time that a look takes.
-const TIME_MAX: Duration = Duration::from_millis(800);
+/// Time that a look may take while somebody waits to hear of a block.
+pub const TIME_MAX: Duration = Duration::from_millis(800);
 /// Most processes that are looked at.
 const PROCESSES_MAX: usize = 6;
 /// Most lines that are told.
@@ -85,11 +86,13 @@ pub struct Stacks {
 pub struct StackLook {
     reader: Child,
     text: Vec<u8>,
-    ends_at: Instant,
+    begun_at: Instant,
+    time_max: Duration,
 }
 
 impl StackLook {
-    /// Starts a look at the processes of a sample. `program` becomes the reader.
+    /// Starts a look at the processes of a sample that takes so long at most. `program` becomes the
+    /// reader.
     ///
     /// # Errors
     ///
@@ -98,7 +101,7 @@ impl StackLook {
         program: &Path,
         sample: &Sample,
         question: Question,
-        now: Instant,
+        time_max: Duration,
     ) -> io::Result<Self> {
         let alive = (sample.processes.iter()).filter(|process| !process.threads.is_empty());
         let pids = alive.map(|process| process.pid.to_string());
@@ -115,7 +118,8 @@ impl StackLook {
         let mut look = Self {
             reader,
             text: Vec::new(),
-            ends_at: now + TIME_MAX,
+            begun_at: Instant::now(),
+            time_max,
         };
         if let Some(pipe) = &look.reader.stdout {
             rustix::fs::fcntl_setfl(pipe, OFlags::NONBLOCK)?;
@@ -129,8 +133,25 @@ impl StackLook {
 
     /// Takes what is there. `Some` once it is over.
     pub fn poll(&mut self, now: Instant) -> Option<Stacks> {
-        let is_over = self.read() || now >= self.ends_at || self.text.len() >= BYTES_MAX;
-        is_over.then(|| self.stacks(now))
+        let is_late = now.saturating_duration_since(self.begun_at) >= self.time_max;
+        let is_over = self.read() || self.text.len() >= BYTES_MAX;
+        (is_over || is_late).then(|| self.stacks(is_over))
+    }
+
+    /// Waits until it is over.
+    pub fn wait(mut self) -> Stacks {
+        loop {
+            let now = Instant::now();
+            if let Some(stacks) = self.poll(now) {
+                return stacks;
+            }
+            let left = (self.begun_at + self.time_max).saturating_duration_since(now);
+            if let Some(pipe) = &self.reader.stdout {
+                let left = Timespec::try_from(left).ok();
+                // A signal is no reason to stop.
+                let _ = poll(&mut [PollFd::new(pipe, PollFlags::IN)], left.as_ref());
+            }
+        }
     }
 
     /// Whether the reader has said all it has to say.
@@ -151,10 +172,11 @@ impl StackLook {
         true
     }
 
-    fn stacks(&self, now: Instant) -> Stacks {
+    fn stacks(&self, is_over: bool) -> Stacks {
         let mut stacks = parse(&self.text);
-        if now >= self.ends_at {
-            let more = format!("{LINE}more was not read within {} ms", TIME_MAX.as_millis());
+        if !is_over {
+            let time = self.time_max.as_millis();
+            let more = format!("{LINE}more was not read within {time} ms");
             stacks.lines.push(more);
         }
         stacks

@@ -70,6 +70,19 @@ impl BlockOptions {
         self.block_after.iter().copied().collect()
     }
 
+    /// The same options for another program of ours.
+    pub(crate) fn arguments(&self) -> Vec<String> {
+        let policy = self
+            .block_policy
+            .and_then(|policy| policy.to_possible_value());
+        let policy = policy.map(|policy| format!("--block-policy={}", policy.get_name()));
+        let after = self.block_after.iter().map(|(reason, ms)| {
+            let time = ms.map_or_else(|| "never".to_owned(), |ms| format!("{ms}ms"));
+            format!("--block-after={}={time}", reason.name())
+        });
+        policy.into_iter().chain(after).collect()
+    }
+
     /// These, or the defaults.
     pub(crate) fn settings(&self) -> Result<BlockSettings, Failure> {
         let settings = BlockSettings::default().changed_by(self.policy(), &self.after());
@@ -143,6 +156,24 @@ mod tests {
         for wrong in ["deadlock", "boredom=1s", "deadlock=soon"] {
             assert!(parse_after(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn options_are_passed_on_as_they_came() {
+        let options = BlockOptions {
+            block_policy: Some(PolicyOption::Recover),
+            block_after: vec![
+                (BlockReason::Deadlock, Some(1500)),
+                (BlockReason::WaitingForInput, None),
+            ],
+        };
+        let arguments = options.arguments();
+        assert_eq!(arguments[0], "--block-policy=recover");
+        let after = arguments[1..].iter().map(|argument| {
+            let time = argument.strip_prefix("--block-after=").expect("a time");
+            parse_after(time).expect("a time that is read")
+        });
+        assert_eq!(after.collect::<Vec<_>>(), options.block_after);
     }
 
     #[test]

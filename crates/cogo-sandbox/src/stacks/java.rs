@@ -6,7 +6,7 @@
 //! would end. Neither is done.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -18,6 +18,8 @@ use crate::evidence::handles_quit;
 
 /// Most bytes of an answer.
 const DUMP_MAX: u64 = 512 * 1024;
+/// Most bytes of a command line or environment.
+const TEXT_MAX: u64 = 256 * 1024;
 /// Time between looks for the socket.
 const STEP: Duration = Duration::from_millis(5);
 
@@ -49,20 +51,38 @@ fn open_socket(pid: i32, own: i32, socket: &str, ends_at: Instant) -> Result<(),
     if !handles_quit(pid) {
         return Err("the JVM does not handle SIGQUIT".to_owned());
     }
+    // It would print its threads in the middle of the program's output.
+    if ["cmdline", "environ"].iter().any(|file| forbids(pid, file)) {
+        return Err("the JVM was told to answer no tools".to_owned());
+    }
     let sign = format!("/tmp/.attach_pid{own}");
     let mut options = fs::OpenOptions::new();
-    let made = options.write(true).create_new(true).mode(0o600).open(&sign);
-    made.map_err(|error| format!("`{sign}` cannot be made: {error}"))?;
-    let opened = Pid::from_raw(pid).is_some_and(|pid| {
-        rustix::process::kill_process(pid, Signal::QUIT).is_ok() && appears(socket, ends_at)
-    });
-    // A leftover would do no harm.
-    let _ = fs::remove_file(&sign);
-    if opened {
-        Ok(())
-    } else {
-        Err("the JVM did not open its socket".to_owned())
+    match options.write(true).create_new(true).mode(0o600).open(&sign) {
+        Ok(_) => {
+            let pid = Pid::from_raw(pid).ok_or("no such process")?;
+            let sent = rustix::process::kill_process(pid, Signal::QUIT);
+            sent.map_err(|error| format!("the JVM gets no signal: {error}"))?;
+        }
+        // It got the signal before, and is slow.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(format!("`{sign}` cannot be made: {error}")),
     }
+    if !appears(socket, ends_at) {
+        // The file stays: without it a JVM that comes to the signal later would print its threads.
+        return Err("the JVM did not open its socket in time".to_owned());
+    }
+    // A leftover does no harm.
+    let _ = fs::remove_file(&sign);
+    Ok(())
+}
+
+/// Whether a JVM was told on its command line, or by a variable, not to answer tools.
+fn forbids(pid: i32, file: &str) -> bool {
+    let mut text = Vec::new();
+    let found = fs::File::open(format!("/proc/{pid}/{file}"));
+    let read = found.and_then(|file| file.take(TEXT_MAX).read_to_end(&mut text));
+    // What cannot be read may forbid it.
+    read.is_err() || memchr::memmem::find(&text, b"+DisableAttachMechanism").is_some()
 }
 
 fn appears(socket: &str, ends_at: Instant) -> bool {
@@ -75,7 +95,7 @@ fn appears(socket: &str, ends_at: Instant) -> bool {
     false
 }
 
-fn ask(socket: &str, ends_at: Instant) -> std::io::Result<String> {
+fn ask(socket: &str, ends_at: Instant) -> io::Result<String> {
     let mut stream = UnixStream::connect(socket)?;
     let left = ends_at.saturating_duration_since(Instant::now()).max(STEP);
     stream.set_read_timeout(Some(left))?;
@@ -134,8 +154,42 @@ fn without_module(frame: &str) -> String {
     }
 }
 
-/// What `HotSpot` itself says of threads that wait for each other's locks.
+/// Which threads wait for each other: as `HotSpot` itself says of locks, or because all threads of
+/// the program wait for others without a limit, so that none is left to wake one.
 pub(super) fn deadlocks(dump: &str) -> Vec<String> {
+    let circles = circles(dump);
+    if circles.is_empty() && all_wait(dump) {
+        return vec!["every Java thread waits for another one, and none has a limit".to_owned()];
+    }
+    circles
+}
+
+/// Whether all threads that are the program's wait without a limit. Threads of the collector are
+/// there in each JVM, and wake nobody unasked.
+fn all_wait(dump: &str) -> bool {
+    const COLLECTOR: [&str; 2] = ["java.lang.ref.", "jdk.internal.ref."];
+    let is_collectors = |paragraph: &&str| {
+        let mut frames = paragraph
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("at "));
+        frames.any(|frame| COLLECTOR.iter().any(|package| frame.starts_with(package)))
+            && !paragraph.contains("java.lang.Thread.join")
+    };
+    let threads = dump.split("\n\n").map(str::trim_start);
+    let threads = threads.filter(|paragraph| thread(paragraph).is_some());
+    let mut states = threads
+        .filter(|paragraph| !is_collectors(paragraph))
+        .map(|paragraph| paragraph.split_once("java.lang.Thread.State: "))
+        .peekable();
+    states.peek().is_some()
+        && states.all(|state| {
+            state.is_some_and(|(_, state)| {
+                state.starts_with("WAITING") || state.starts_with("BLOCKED")
+            })
+        })
+}
+
+fn circles(dump: &str) -> Vec<String> {
     let mut lines = dump.lines().map(str::trim);
     let mut found = Vec::new();
     while lines.any(|line| line.starts_with("Found one Java-level deadlock")) {
@@ -208,5 +262,29 @@ Found 1 deadlock.
             "\"left\" waits for a lock of \"right\", \"right\" waits for a lock of \"left\"";
         assert_eq!(deadlocks(DUMP), [expected]);
         assert_eq!(deadlocks("Full thread dump"), [""; 0]);
+    }
+
+    #[test]
+    fn threads_that_all_wait_without_a_limit_are_stuck() {
+        let thread = |name: &str, state: &str, frame: &str| {
+            format!("\"{name}\" #1 prio=5\n   java.lang.Thread.State: {state}\n\tat {frame}\n\n")
+        };
+        let cleaner = thread(
+            "Common-Cleaner",
+            "TIMED_WAITING",
+            "java.lang.ref.ReferenceQueue.remove(R:1)",
+        );
+        let main = thread("main", "WAITING (parking)", "Latch.main(Latch.java:11)");
+        let clock = thread(
+            "clock",
+            "TIMED_WAITING (parking)",
+            "a.Clock.run(Clock.java:1)",
+        );
+        let client = thread("client", "RUNNABLE", "sun.nio.ch.Net.accept(Native Method)");
+        let is_stuck = |threads: &[&str]| !deadlocks(&threads.concat()).is_empty();
+        assert!(is_stuck(&[&main, &cleaner]));
+        assert!(!is_stuck(&[&main, &cleaner, &clock]));
+        assert!(!is_stuck(&[&main, &client]));
+        assert!(!is_stuck(&[&cleaner]));
     }
 }

@@ -28,7 +28,7 @@ const MAPPINGS_MAX: usize = 4096;
 const NAME_MAX: usize = 80;
 
 /// A line for each thread that sleeps.
-pub(super) fn stacks(pid: i32, threads_max: usize) -> Vec<String> {
+pub(super) fn stacks(pid: i32, threads: &[(i32, i32)]) -> Vec<String> {
     let Ok(memory) = File::open(format!("/proc/{pid}/mem")) else {
         return Vec::new();
     };
@@ -37,15 +37,11 @@ pub(super) fn stacks(pid: i32, threads_max: usize) -> Vec<String> {
         mappings: mappings(pid),
         files: HashMap::new(),
     };
-    let tids = fs::read_dir(format!("/proc/{pid}/task"))
-        .into_iter()
-        .flatten();
-    let tids = tids.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
-    let line = |tid: i32| {
-        let frames = process.frames(pid, tid)?;
-        Some(format!("thread {tid}, on its stack: {}", chain(&frames)))
+    let line = |(tid, shown): &(i32, i32)| {
+        let frames = process.frames(pid, *tid)?;
+        Some(format!("thread {shown}, on its stack: {}", chain(&frames)))
     };
-    tids.take(threads_max).filter_map(line).collect()
+    threads.iter().filter_map(line).collect()
 }
 
 struct Process {

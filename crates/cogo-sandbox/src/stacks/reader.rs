@@ -10,8 +10,12 @@ use super::runtime::{self, ANSWER_MAX, Target};
 use super::{Question, java};
 use crate::sys::{Cloned, clone_process, wait_child};
 
-/// After this long the reader is of no use to anybody.
-const SECONDS_MAX: u32 = 2;
+/// Processor time it may use, in seconds.
+const PROCESSOR_MAX: u64 = 2;
+/// After so many seconds the reader is of no use to anybody.
+const SECONDS_MAX: u32 = 60;
+/// Most threads of a process whose ids are looked up.
+const THREADS_MAX: usize = 64;
 /// Memory it may use: the symbols of a large program, not more.
 const MEMORY_MAX: u64 = 2 << 30;
 
@@ -71,20 +75,37 @@ fn run() -> io::Result<()> {
 
 /// The processes with their ids as the command's namespace knows them.
 fn targets(command: i32, pids: &[i32]) -> Vec<Target> {
-    let depth = ids_inside(command).len();
+    let depth = ids_inside(command, command).len();
+    let inside = |process: i32, id: i32| {
+        let ids = ids_inside(process, id);
+        ids.get(depth.checked_sub(1)?).copied()
+    };
     let target = |pid: &i32| {
-        let inside = *ids_inside(*pid).get(depth.checked_sub(1)?)?;
+        let threads = thread_ids(*pid).into_iter().take(THREADS_MAX);
+        let threads = threads.filter_map(|tid| Some((inside(*pid, tid)?, tid)));
         Some(Target {
-            pid: inside,
+            pid: inside(*pid, *pid)?,
             shown: *pid,
+            threads: threads.collect(),
         })
     };
     pids.iter().filter_map(target).collect()
 }
 
-/// The ids of a process, from the outermost namespace to its own.
-fn ids_inside(pid: i32) -> Vec<i32> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+fn thread_ids(pid: i32) -> Vec<i32> {
+    let entries = fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten();
+    let id = |entry: io::Result<fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
+    let mut ids: Vec<i32> = entries.filter_map(id).collect();
+    ids.sort_unstable();
+    ids
+}
+
+/// The ids of a thread, from the outermost namespace to its own.
+fn ids_inside(process: i32, tid: i32) -> Vec<i32> {
+    let path = format!("/proc/{process}/task/{tid}/status");
+    let status = fs::read_to_string(path).unwrap_or_default();
     let ids = runtime::value(&status, "NSpid").unwrap_or_default();
     ids.split_whitespace()
         .filter_map(|id| id.parse().ok())
@@ -97,7 +118,7 @@ fn bound() -> io::Result<()> {
         current: Some(most),
         maximum: Some(most),
     };
-    rustix::process::setrlimit(Resource::Cpu, limit(u64::from(SECONDS_MAX)))?;
+    rustix::process::setrlimit(Resource::Cpu, limit(PROCESSOR_MAX))?;
     rustix::process::setrlimit(Resource::As, limit(MEMORY_MAX))?;
     rustix::process::setrlimit(Resource::Core, limit(0))?;
     // What it makes is empty: a file that a JVM looks for.
@@ -171,13 +192,13 @@ fn become_one_of_them(targets: &[Target]) -> io::Result<()> {
 fn look(targets: &[Target], question: Question) {
     for target in targets {
         match question {
-            Question::Stacks => runtime::tell(*target, say),
-            Question::Deadlocks => tell_deadlocks(*target),
+            Question::Stacks => runtime::tell(target, say),
+            Question::Deadlocks => tell_deadlocks(target),
         }
     }
 }
 
-fn tell_deadlocks(target: Target) {
+fn tell_deadlocks(target: &Target) {
     if !runtime::is_jvm(target.pid) {
         return;
     }

@@ -17,12 +17,14 @@ const THREADS_MAX: usize = 12;
 const MAPS_MAX: u64 = 1 << 20;
 
 /// A process to look at.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Target {
     /// Its id here.
     pub(super) pid: i32,
     /// Its id as others know it.
     pub(super) shown: i32,
+    /// The ids of its threads: here, and as others know them.
+    pub(super) threads: Vec<(i32, i32)>,
 }
 
 /// The value behind `key` in a file of `key: value` lines.
@@ -33,7 +35,7 @@ pub(super) fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
 }
 
 /// Tells the stacks of a process.
-pub(super) fn tell(target: Target, say: impl Fn(char, &str)) {
+pub(super) fn tell(target: &Target, say: impl Fn(char, &str)) {
     let name = fs::read_to_string(format!("/proc/{}/comm", target.pid)).unwrap_or_default();
     let who = format!("{} ({})", name.trim(), target.shown);
     let lines = match Runtime::of(target.pid) {
@@ -60,7 +62,8 @@ pub(super) fn tell(target: Target, say: impl Fn(char, &str)) {
         Err(why) => say('s', &format!("{who} not taken in its own words: {why}")),
     }
     if !is_told {
-        for line in native::stacks(target.pid, THREADS_MAX) {
+        let shown = target.threads.len().min(THREADS_MAX);
+        for line in native::stacks(target.pid, &target.threads[..shown]) {
             say('s', &format!("{who}, {line}"));
         }
     }
@@ -89,7 +92,8 @@ impl Runtime {
             let names = files.iter().filter_map(|path| path.file_name()?.to_str());
             names.into_iter().any(|name| name.starts_with(start))
         };
-        if has("libjvm.so") {
+        // OpenJ9 has a library of that name, too, and answers a signal with a file.
+        if has("libjvm.so") && !has("libj9vm") {
             Self::Jvm
         } else if has("libpython") || has("python") || has("pypy") {
             Self::Python

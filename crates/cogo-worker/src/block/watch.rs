@@ -14,7 +14,7 @@ use cogo_sandbox::cgroup::LimitEvent;
 use cogo_sandbox::evidence::{Detail, Glance, Observer, Sample};
 use cogo_sandbox::exec_dir::{ExecDir, Running};
 use cogo_sandbox::spec::ExecSpec;
-use cogo_sandbox::stacks::{Question, StackLook};
+use cogo_sandbox::stacks::{Question, StackLook, TIME_MAX};
 use rustix::event::PollFlags;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -402,7 +402,7 @@ impl Watch {
         let Some(program) = &self.stack_reader else {
             return news;
         };
-        match StackLook::start(program, sample, question, now) {
+        match StackLook::start(program, sample, question, TIME_MAX) {
             Ok(look) => {
                 let due = now + READ_STACKS;
                 self.looking = Some(Looking { look, news, due });

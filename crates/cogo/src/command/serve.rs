@@ -27,6 +27,7 @@ use cogo_store::task_log::TaskLogs;
 use cogo_store::{Durability, SqliteStore};
 use tokio::net::TcpListener;
 
+use crate::blocks::BlockOptions;
 use crate::client::{Client, ServerFile};
 use crate::failure::{Failure, note};
 
@@ -146,6 +147,9 @@ pub(crate) struct Options {
     /// How long running tasks may take to finish when the server ends [default: for ever]
     #[arg(long, value_name = "TIME", help_heading = "Ending")]
     drain_timeout: Option<TimeSpan>,
+
+    #[command(flatten)]
+    blocks: BlockOptions,
 }
 
 /// More often than this a heartbeat says nothing new.
@@ -216,6 +220,8 @@ pub(crate) fn run(options: &Options, state: &StateDir) -> Result<u8, Failure> {
 async fn serve(options: &Options, state_dir: &StateDir) -> Result<u8, Failure> {
     let state = state_dir.path();
     let mut signals = stopping::Signals::listen()?;
+    // What is wrong is told here, and not in the log of each worker.
+    options.blocks.settings()?;
     let home = state.join("manager");
     std::fs::create_dir_all(&home)
         .map_err(|error| Failure::caused(format!("failed to make `{}`", home.display()), &error))?;
@@ -242,6 +248,7 @@ async fn serve(options: &Options, state_dir: &StateDir) -> Result<u8, Failure> {
         join: format!("ws://{join}"),
         token_file: own.path().to_owned(),
         slots: options.slots,
+        blocks: options.blocks.arguments(),
     })?);
     // What is on a loopback address here and has no TLS can be asked by our own token.
     let client = match tls {

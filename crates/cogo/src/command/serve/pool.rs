@@ -27,6 +27,8 @@ pub(super) struct PoolSettings {
     pub(super) token_file: PathBuf,
     /// Tasks at once.
     pub(super) slots: Option<u32>,
+    /// What they do about hanging tasks that do not say, as arguments.
+    pub(super) blocks: Vec<String>,
 }
 
 /// The processes of local workers. One thread follows orders, so that they keep their order and

@@ -120,6 +120,7 @@ fn spawn(
     if let Some(slots) = settings.slots {
         command.args(["--slots", &slots.to_string()]);
     }
+    command.args(&settings.blocks);
     // Away from the terminal: Ctrl-C is for the manager, which knows what to do about workers.
     let child = command
         .process_group(0)
