@@ -242,7 +242,7 @@ impl<'a> Subject<'a> {
             let file = self.universe.file(symbol.file_id);
             file.is_some_and(|file| file.folder() == folder)
         };
-        if found.iter().any(|symbol| is_near(symbol)) {
+        if found.iter().any(&is_near) {
             found.retain(|symbol| is_near(symbol));
         }
     }
@@ -262,9 +262,10 @@ impl<'a> Subject<'a> {
                             "."
                         };
                         let open = module.is_empty() || module.ends_with('.');
-                        match open {
-                            true => format!("{module}{taken}"),
-                            false => format!("{module}{separator}{taken}"),
+                        if open {
+                            format!("{module}{taken}")
+                        } else {
+                            format!("{module}{separator}{taken}")
                         }
                     }
                     None => module.to_owned(),
