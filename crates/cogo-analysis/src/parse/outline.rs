@@ -240,14 +240,16 @@ impl Outline {
                 .owner
                 .or_else(|| open.last().and_then(|open| open.owner));
             if found.kind == Kind::Field {
-                // `self.x = …` in a method makes a field of the class around it.
+                // `self.x = …` in a method makes a field of the class around it, once.
+                let written_in = parent;
                 while let Some(index) = parent
                     && definitions[index as usize].kind.is_callable()
                 {
                     owner = definitions[index as usize].owner;
                     parent = definitions[index as usize].parent;
                 }
-                if !fields.insert((parent, found.name)) {
+                let is_new = fields.insert((parent, found.name));
+                if !is_new && written_in != parent {
                     found.kind = Kind::Variable;
                     ranges.push(range);
                     definitions.push(placeholder(found));
