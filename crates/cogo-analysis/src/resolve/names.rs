@@ -15,7 +15,14 @@ impl<'a> Subject<'a> {
         scope: Option<u32>,
         wanted: Wanted,
     ) -> Candidates<'a> {
-        if self.is_local(id, scope) && wanted != Wanted::Type {
+        // `let rows = rows(path)` calls the function, also where variables may be called.
+        let calls_functions_only = wanted == Wanted::Callable
+            && matches!(
+                self.language,
+                Language::Rust | Language::Java | Language::Kotlin | Language::CSharp
+            );
+        let may_be_local = wanted != Wanted::Type && !calls_functions_only;
+        if may_be_local && self.is_local(id, scope) {
             return Vec::new();
         }
         if name == "Self" || wanted == Wanted::Callable && name == "super" {
