@@ -197,7 +197,7 @@ impl Program {
         }
     }
 
-    fn watch_options(&self) -> WatchOptions {
+    fn watch_options(&self, launcher: &Launcher) -> WatchOptions {
         let mut thresholds = Thresholds::default();
         if let Some(run_time) = self.entry.run_time {
             thresholds.run_time = Duration::from_secs(run_time);
@@ -206,6 +206,7 @@ impl Program {
         WatchOptions {
             thresholds,
             input_expected: self.entry.expected,
+            stack_reader: Some(launcher.program.clone()),
         }
     }
 }
@@ -309,7 +310,7 @@ impl Bench<'_> {
         spec: &ExecSpec,
         started: &Started,
     ) -> Result<Option<(Block, SystemTime, Option<SystemTime>)>, String> {
-        let options = program.watch_options();
+        let options = program.watch_options(self.launcher);
         let now = Instant::now();
         let Ok(watch) = Watch::open(&started.exec, &started.running, spec, options, now) else {
             return Ok(None);

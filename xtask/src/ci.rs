@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use crate::command::{cargo, cargo_command, has_subcommand, succeed};
-use crate::{arrows, boundaries, licenses, map, workspace};
+use crate::{arrows, boundaries, fuzz, licenses, map, workspace};
 
 /// One check.
 #[derive(Clone, Copy)]
@@ -17,7 +17,7 @@ struct Step {
 }
 
 /// Quick checks first. The tests come last, so that the runner's summary ends the output.
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     Step {
         name: "fmt",
         about: "the code is formatted",
@@ -57,6 +57,11 @@ const STEPS: [Step; 9] = [
         name: "examples",
         about: "the example project builds and agrees",
         run: examples,
+    },
+    Step {
+        name: "fuzz",
+        about: "made-up input does no harm to what reads it",
+        run: fuzz::run,
     },
     Step {
         name: "test",

@@ -9,6 +9,7 @@ mod boundaries;
 mod ci;
 mod command;
 mod delegation;
+mod fuzz;
 mod licenses;
 mod map;
 mod rust_source;

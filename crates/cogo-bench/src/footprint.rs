@@ -100,7 +100,7 @@ pub(crate) fn warm(turns: &Turns) -> anyhow::Result<()> {
     let spec = place.limited_spec(&["/bin/true"]);
     let mut times = Vec::new();
     for _ in 0..turns.rounds {
-        let zygote = Zygote::start(&Launcher::default(), ZygoteOptions { blanks: 0 })?;
+        let zygote = Zygote::start(&Launcher::default(), ZygoteOptions { blanks: 0, used: 0 })?;
         let start = Instant::now();
         zygote.keep_warm(&spec, PARKED)?;
         times.push(start.elapsed());

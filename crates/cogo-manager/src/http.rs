@@ -8,6 +8,7 @@ mod doors;
 mod events;
 mod extract;
 mod files;
+mod jobs;
 mod logs;
 mod problem;
 mod rates;
@@ -33,11 +34,13 @@ use cogo_store::{Durability, Store};
 use tokio_util::sync::CancellationToken;
 
 use crate::follow::Follows;
+use crate::jobs::Jobs;
 use crate::manager::WorkerClocks;
 use crate::runtime::{Connections, Events, Handle, LocalWorkers, TaskWatches};
 use crate::tasks::Tasks;
 use crate::tokens::Tokens;
 
+pub use jobs::JobPage;
 use problem::Problem;
 pub use rates::Rate;
 pub(crate) use rates::Rates;
@@ -89,6 +92,7 @@ pub(crate) struct Api {
     pub(crate) config: DoorsConfig,
     pub(crate) handle: Handle,
     pub(crate) tasks: Tasks,
+    pub(crate) jobs: Arc<Jobs>,
     pub(crate) follows: Follows,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) logs: Arc<TaskLogs>,
@@ -118,6 +122,7 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
     let routes = events::add(routes);
     let routes = files::add(routes);
     let routes = token_list::add(routes);
+    let routes = jobs::add(routes);
     let (doors, document) = routes.finish();
     let document = Arc::new(document);
     let body_max = DefaultBodyLimit::max(api.config.body_max);

@@ -16,6 +16,7 @@ pub mod clock;
 pub mod coordinator;
 mod follow;
 pub mod http;
+pub mod jobs;
 mod manager;
 pub mod rules;
 mod runtime;

@@ -1,9 +1,12 @@
 //! A manager, put together: runtime, doors and listener.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cogo_protocol::job::JobKind;
 use cogo_store::task_log::TaskLogs;
 use cogo_store::{Durability, Store, StoreError, TaskFilter, TokenRecord};
 use tokio::net::TcpListener;
@@ -15,6 +18,7 @@ use crate::clock::{self, Clock};
 use crate::coordinator::{Answer, ClientRequest, Config, Coordinator, PoolHealth, Restored};
 use crate::follow::Follows;
 use crate::http::{self, Api, DoorsConfig};
+use crate::jobs::{JobRunner, Jobs};
 use crate::runtime::{
     self, Connections, Events, Handle, LocalWorkers, Owner, Stopped, TaskWatches, World,
 };
@@ -52,6 +56,10 @@ pub struct Parts {
     pub store: Arc<dyn Store>,
     /// Where it keeps output.
     pub logs: TaskLogs,
+    /// Where jobs keep what they report and what they need to go on.
+    pub jobs_directory: PathBuf,
+    /// Who does jobs, by their kind. Jobs of other kinds are refused.
+    pub job_runners: BTreeMap<JobKind, Arc<dyn JobRunner>>,
     /// Processes of local workers.
     pub local_workers: Arc<dyn LocalWorkers>,
     /// What local workers join with.
@@ -95,6 +103,7 @@ pub struct Manager {
     handle: Handle,
     address: SocketAddr,
     stop: CancellationToken,
+    jobs: Arc<Jobs>,
     owner: JoinHandle<Result<(), StoreError>>,
     servers: JoinSet<()>,
 }
@@ -128,9 +137,16 @@ impl Manager {
             local_workers: parts.local_workers,
         };
         let stop = CancellationToken::new();
+        let jobs = Jobs::start(
+            Arc::clone(&parts.store),
+            parts.jobs_directory,
+            parts.job_runners,
+            stop.clone(),
+        )?;
         let api = Api::new(
             config.doors,
             &world,
+            Arc::clone(&jobs),
             Arc::new(parts.logs),
             tokens,
             clock,
@@ -167,6 +183,7 @@ impl Manager {
             handle,
             address,
             stop,
+            jobs,
             owner,
             servers,
         })
@@ -217,13 +234,15 @@ impl Manager {
         Ok(result.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?)
     }
 
-    /// Stops: closes the doors and waits until everything that was decided is stored and done.
+    /// Stops: closes the doors, puts jobs off until the next start, and waits until everything that
+    /// was decided is stored and done.
     ///
     /// # Errors
     ///
     /// Fails if something could not be stored.
     pub async fn stop(mut self) -> Result<(), Failed> {
         self.stop.cancel();
+        self.jobs.stopped().await;
         let result = self.owner.await;
         // A server that panicked has said so already.
         while self.servers.join_next().await.is_some() {}
@@ -252,6 +271,7 @@ impl Api {
     fn new(
         config: DoorsConfig,
         world: &World,
+        jobs: Arc<Jobs>,
         logs: Arc<TaskLogs>,
         tokens: Tokens,
         clock: Clock,
@@ -271,6 +291,7 @@ impl Api {
                 watches: Arc::clone(&world.watches),
             },
             tasks,
+            jobs,
             store: Arc::clone(&world.store),
             logs,
             events: Arc::clone(&world.events),

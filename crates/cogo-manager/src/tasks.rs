@@ -1,9 +1,11 @@
 //! Tasks as doors see them: open ones are asked of the coordinator, ended ones are in the store.
 
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cogo_protocol::id::ExecId;
+use cogo_protocol::name::InvalidName;
 use cogo_protocol::task::{TaskId, TaskRequest, TaskStatus};
 use cogo_store::{Store, StoreError, TaskFilter, TaskRecord};
 
@@ -146,7 +148,8 @@ pub(crate) fn unexpected(answer: &Answer) -> ! {
 }
 
 /// A name for a task whose client gave none.
-fn fresh_id() -> TaskId {
+/// A name that nothing else has, of a task or a job.
+pub(crate) fn fresh_id<Name: FromStr<Err = InvalidName>>() -> Name {
     let mut randomness = [0; 10];
     tokens::fill_random(&mut randomness).expect("the kernel gives randomness once it is up");
     let id = ExecId::from_parts(clock::unix_ms(), &randomness).to_string();

@@ -13,7 +13,7 @@
 
 mod document;
 mod entry;
-mod lines;
+pub(crate) mod lines;
 mod mapping;
 mod parser;
 mod patterns;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use cogo_protocol::record::Stream;
 use cogo_protocol::task::Priority;
 use cogo_protocol::verdict::Outcome;
+use serde::Serialize;
 
 use crate::document::{StepLimits, StepNetwork};
 use crate::route::Route;
@@ -49,7 +50,7 @@ pub enum Progress<'a> {
 }
 
 /// Why an attempt has no outcome.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
 #[error("{message}")]
 pub struct DispatchError {
     /// What could not be done.

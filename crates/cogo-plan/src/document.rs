@@ -95,6 +95,10 @@ pub struct Step {
     /// Ends it after this time, such as `10m`. Default: never.
     #[serde(default)]
     pub timeout: Option<TimeSpan>,
+    /// Times that tests which failed are run again, for steps of type `test` whose command is of a known
+    /// runner. Default: 2.
+    #[serde(default)]
+    pub reruns: Option<u32>,
     /// Attempts at most when it fails. Default: 1.
     #[serde(default)]
     pub attempts: Option<NonZeroU32>,

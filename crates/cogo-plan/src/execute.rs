@@ -25,9 +25,11 @@ use crate::graph::Graph;
 use crate::journal::{Entry, Journal};
 use crate::progress::{PlanOutcome, Progress};
 use crate::route::Route;
+use crate::test_recovery::Report;
 
 mod outputs;
 mod restore;
+mod tests_of_step;
 mod work;
 
 use outputs::OutputScanner;
@@ -52,6 +54,8 @@ pub struct Settings {
     pub artifacts: PathBuf,
     /// Where results of earlier runs are. Nothing: every step is run.
     pub cache: Option<Cache>,
+    /// What earlier runs have shown of the workspace's tests. Nothing: that is neither asked nor kept.
+    pub test_history: Option<PathBuf>,
     /// Attempts at the same time at most. Default: the plan's, else the number of cores.
     pub parallel: Option<NonZeroUsize>,
 }
@@ -85,6 +89,13 @@ pub enum Event<'a> {
         step: &'a str,
         /// What was found.
         diagnostic: &'a Diagnostic,
+    },
+    /// Its tests have been run, those that failed more than once.
+    StepTests {
+        /// The instance.
+        step: &'a str,
+        /// What came of them.
+        report: &'a Report,
     },
     /// An attempt ended.
     StepEnded {
@@ -135,6 +146,7 @@ pub enum ExecuteError {
 /// What followers tell.
 enum Message {
     Output(usize, Stream, Vec<u8>),
+    Tests(usize, Box<Report>),
     Ended(usize, Result<Outcome, DispatchError>, Duration),
 }
 
@@ -230,6 +242,10 @@ impl<'s, D: Dispatch> Run<'s, '_, D> {
             }
             match receiver.recv_timeout(CANCEL_PACE) {
                 Ok(Message::Output(node, stream, bytes)) => self.output(node, stream, &bytes),
+                Ok(Message::Tests(node, report)) => (self.observe)(&Event::StepTests {
+                    step: &self.shared.graph.nodes[node].name,
+                    report: &report,
+                }),
                 Ok(Message::Ended(node, result, took)) => {
                     self.ended(node, result, took)?;
                     has_room = true;
@@ -538,7 +554,11 @@ impl<D: Dispatch> Shared<'_, D> {
                 let _ = sender.send(Message::Output(node, stream, bytes.to_vec()));
             }
         };
-        let result = self.dispatch.run(work, &mut tell, self.cancel);
+        let result = if tests_of_step::is_recovered(self.graph.step(node), work) {
+            self.run_tests(node, work, &mut tell, sender)
+        } else {
+            self.dispatch.run(work, &mut tell, self.cancel)
+        };
         let _ = sender.send(Message::Ended(node, result, begin.elapsed()));
     }
 

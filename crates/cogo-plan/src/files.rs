@@ -14,6 +14,16 @@ use walkdir::WalkDir;
 ///
 /// When a directory cannot be read.
 pub fn matching(workspace: &Path, globs: &[Spanned<String>]) -> io::Result<Vec<PathBuf>> {
+    let globs: Vec<String> = globs.iter().map(|glob| glob.value.clone()).collect();
+    named(workspace, &globs)
+}
+
+/// The same for globs that come from elsewhere than a plan.
+///
+/// # Errors
+///
+/// When a directory cannot be read.
+pub fn named(workspace: &Path, globs: &[String]) -> io::Result<Vec<PathBuf>> {
     if globs.is_empty() {
         return Ok(Vec::new());
     }
@@ -36,10 +46,10 @@ pub fn matching(workspace: &Path, globs: &[Spanned<String>]) -> io::Result<Vec<P
 }
 
 /// Globs that name a directory name all that is in it.
-fn set(globs: &[Spanned<String>]) -> GlobSet {
+fn set(globs: &[String]) -> GlobSet {
     let mut set = GlobSetBuilder::new();
     for glob in globs {
-        let plain = glob.value.trim_end_matches('/');
+        let plain = glob.trim_end_matches('/');
         for text in [plain.to_owned(), format!("{plain}/**")] {
             // `check` has refused what is none.
             if let Ok(glob) = Glob::new(&text) {

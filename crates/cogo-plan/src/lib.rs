@@ -12,6 +12,7 @@
 //! How a command is run is not decided here: see [`dispatch::Dispatch`]. What its output says is told
 //! by [`diagnostic`], while it streams.
 
+pub mod affected;
 pub mod cache;
 pub mod check;
 pub mod diagnostic;
@@ -20,9 +21,12 @@ pub mod document;
 pub mod execute;
 pub mod expression;
 pub mod files;
+pub mod fix;
 pub mod graph;
 pub mod init;
 pub mod journal;
 pub mod progress;
 pub mod read;
 pub mod route;
+pub mod test_recovery;
+pub mod test_results;

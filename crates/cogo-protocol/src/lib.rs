@@ -14,6 +14,7 @@ pub mod event;
 pub mod exec;
 pub mod frame;
 pub mod id;
+pub mod job;
 pub mod manager_event;
 pub mod message;
 pub mod name;

@@ -164,6 +164,38 @@ pub struct CgroupUsage {
     pub pids_peak: Option<u64>,
 }
 
+impl CgroupUsage {
+    /// What was used since an earlier look. A peak that has not grown since is not this time's,
+    /// and not told.
+    #[must_use]
+    pub fn since(self, earlier: &Self) -> Self {
+        // The split of the time is estimated anew with each look; the sum is exact.
+        let sum = |usage: &Self| {
+            let system = usage.cpu_system.unwrap_or_default();
+            usage.cpu_user.map(|user| user + system)
+        };
+        let total = sum(&self).map(|now| now.saturating_sub(sum(earlier).unwrap_or_default()));
+        let cpu_system = self.cpu_system.map(|system| {
+            let system = system.saturating_sub(earlier.cpu_system.unwrap_or_default());
+            system.min(total.unwrap_or(system))
+        });
+        let count = |now: Option<u64>, then: Option<u64>| {
+            now.map(|now| now.saturating_sub(then.unwrap_or_default()))
+        };
+        let peak = |now: Option<u64>, then: Option<u64>| now.filter(|_| now > then);
+        Self {
+            cpu_user: total.map(|total| total.saturating_sub(cpu_system.unwrap_or_default())),
+            cpu_system,
+            memory: self.memory,
+            memory_peak: peak(self.memory_peak, earlier.memory_peak),
+            io_read: count(self.io_read, earlier.io_read),
+            io_write: count(self.io_write, earlier.io_write),
+            pids: self.pids,
+            pids_peak: peak(self.pids_peak, earlier.pids_peak),
+        }
+    }
+}
+
 /// How often a group's limits were hit since it was made. Never reset: subtract an earlier value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CgroupEvents {

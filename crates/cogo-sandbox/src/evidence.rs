@@ -30,6 +30,7 @@ mod thread;
 use std::time::Duration;
 
 pub use observer::{Detail, Observer};
+pub use thread::handles_quit;
 
 /// What changes with every step of an exec, read at a fast pace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -14,11 +14,14 @@
 //! The lock tells life from death without guessing about process ids: a free lock and no
 //! verdict mean that the supervisor died, and whoever notices first buries the exec.
 
+mod spare;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{FlockOperation, flock};
@@ -31,10 +34,16 @@ use crate::spec::{ExecSpec, Isolation};
 use crate::supervisor::orphans;
 use crate::verdict::{Outcome, Usage, Verdict};
 
+use self::spare::Spares;
+
 /// Longest wait for killed processes to be gone. They are as good as gone; this is for the
 /// kernel to finish their exit, which can take long when they hold much memory.
 pub(crate) const KILL_MAX: Duration = Duration::from_secs(10);
 
+/// The file that says what was asked.
+const SPEC: &str = "spec.json";
+/// The file that says who runs an exec.
+const RUNNING: &str = "running.json";
 /// The file that says how an exec ended.
 const VERDICT: &str = "verdict.json";
 
@@ -71,6 +80,7 @@ pub enum StateError {
 #[derive(Clone, Debug)]
 pub struct StateDir {
     path: PathBuf,
+    spares: Option<Arc<Spares>>,
 }
 
 impl StateDir {
@@ -82,7 +92,23 @@ impl StateDir {
     pub fn open(path: &Path) -> Result<Self, StateError> {
         let path = std::path::absolute(path).map_err(|e| io_error("resolve", path, e))?;
         make_private_dir(&path.join("execs"))?;
-        Ok(Self { path })
+        Ok(Self { path, spares: None })
+    }
+
+    /// Has so many folders of retired execs handed on to new ones. For one process that owns the
+    /// state directory.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the place for them cannot be made.
+    pub fn with_spares(self, max: usize) -> Result<Self, StateError> {
+        let folder = self.path.join("spare");
+        let spares = Spares::open(folder.clone(), max);
+        let spares = spares.map_err(|e| io_error("create", &folder, e))?;
+        Ok(Self {
+            spares: Some(Arc::new(spares)),
+            ..self
+        })
     }
 
     /// Where it is.
@@ -101,7 +127,7 @@ impl StateDir {
         let dir = ExecDir {
             path: self.path.join("execs").join(id),
         };
-        match fs::DirBuilder::new().mode(0o700).create(&dir.path) {
+        match self.make_exec_folder(&dir.path) {
             Ok(()) => {}
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
                 return Err(StateError::Exists(id.to_owned()));
@@ -112,6 +138,32 @@ impl StateDir {
             .try_lock()?
             .ok_or_else(|| StateError::Exists(id.to_owned()))?;
         Ok((dir, lock))
+    }
+
+    fn make_exec_folder(&self, path: &Path) -> io::Result<()> {
+        if let Some(spares) = &self.spares
+            && spares.become_exec(path)?
+        {
+            return Ok(());
+        }
+        fs::DirBuilder::new().mode(0o700).create(path)
+    }
+
+    /// Removes an exec that is over, as [`ExecDir::remove`] does. What its folder is made of may
+    /// serve another exec.
+    ///
+    /// # Errors
+    ///
+    /// As [`ExecDir::remove`].
+    pub fn retire(&self, exec: ExecDir) -> Result<(), StateError> {
+        let Some(spares) = &self.spares else {
+            return exec.remove();
+        };
+        let _lock = exec.lock_to_remove()?;
+        if spares.take(&exec.path) {
+            return Ok(());
+        }
+        fs::remove_dir_all(&exec.path).map_err(|e| io_error("remove", &exec.path, e))
     }
 
     /// The exec of that id, if there is one.
@@ -259,7 +311,7 @@ impl ExecDir {
     ///
     /// Fails when the file is missing or damaged.
     pub fn spec(&self) -> Result<ExecSpec, StateError> {
-        read_json(&self.path.join("spec.json"))?
+        read_json(&self.path.join(SPEC))?
             .ok_or_else(|| io_error("open", &self.path, io::ErrorKind::NotFound.into()))
     }
 
@@ -269,7 +321,7 @@ impl ExecDir {
     ///
     /// Fails when the file is damaged.
     pub fn running(&self) -> Result<Option<Running>, StateError> {
-        read_json(&self.path.join("running.json"))
+        read_json(&self.path.join(RUNNING))
     }
 
     /// Where the exec stands. An exec whose supervisor died is buried on the way: what is left
@@ -321,41 +373,59 @@ impl ExecDir {
     ///
     /// Fails when the exec still runs or the folder cannot be removed.
     pub fn remove(self) -> Result<(), StateError> {
-        let _lock = match self.try_lock()? {
-            Some(lock) => lock,
+        let _lock = self.lock_to_remove()?;
+        fs::remove_dir_all(&self.path).map_err(|e| io_error("remove", &self.path, e))
+    }
+
+    /// The lock of an exec that is over.
+    fn lock_to_remove(&self) -> Result<ExecLock, StateError> {
+        match self.try_lock()? {
+            Some(lock) => Ok(lock),
             // Its supervisor is about to go, and will not be long.
             None if self.verdict()?.is_some() => {
                 let file = self.open_lock()?;
                 self.lock_blocking(&file, FlockOperation::LockExclusive)?;
-                ExecLock(file)
+                Ok(ExecLock(file))
             }
             None => {
                 let busy = io::Error::from(io::ErrorKind::ResourceBusy);
-                return Err(io_error("remove the running exec", &self.path, busy));
+                Err(io_error("remove the running exec", &self.path, busy))
             }
-        };
-        fs::remove_dir_all(&self.path).map_err(|e| io_error("remove", &self.path, e))
+        }
     }
 
     /// The verdict, once there is one. Does not bury.
     pub(crate) fn verdict(&self) -> Result<Option<Verdict>, StateError> {
-        read_json(&self.path.join(VERDICT))
+        self.read_verdict(&self.path.join(VERDICT))
+    }
+
+    /// A verdict of this exec. After a power loss a folder that was handed on may have the old
+    /// one's.
+    fn read_verdict(&self, path: &Path) -> Result<Option<Verdict>, StateError> {
+        let found: Option<VerdictFile<Verdict>> = read_json(path)?;
+        Ok(found
+            .filter(|found| found.exec.as_deref().is_none_or(|exec| exec == self.id()))
+            .map(|found| found.verdict))
     }
 
     pub(crate) fn write_spec(&self, spec: &ExecSpec) -> Result<(), StateError> {
-        self.write_json("spec.json", spec, Durability::ProcessDeath)
+        self.write_json(SPEC, spec, Durability::ProcessDeath)
     }
 
     pub(crate) fn write_running(&self, running: &Running) -> Result<(), StateError> {
-        self.write_json("running.json", running, Durability::ProcessDeath)
+        self.write_json(RUNNING, running, Durability::ProcessDeath)
     }
 
     /// Writes the verdict. The lock shows that nobody else does. On a full disk it takes the
     /// place of `running.json`, whose news is old by now.
     pub(crate) fn write_verdict(&self, verdict: &Verdict, _: &ExecLock) -> Result<(), StateError> {
-        let write = || self.write_json(VERDICT, verdict, Durability::PowerLoss);
+        let file = VerdictFile {
+            exec: Some(self.id().to_owned()),
+            verdict,
+        };
+        let write = || self.write_json(VERDICT, &file, Durability::PowerLoss);
         write().or_else(|error| {
-            fs::remove_file(self.path.join("running.json")).map_err(|_| error)?;
+            fs::remove_file(self.path.join(RUNNING)).map_err(|_| error)?;
             write()
         })
     }
@@ -394,7 +464,7 @@ impl ExecDir {
     /// the rename. A torn one is no verdict. The caller holds the lock.
     fn recover_verdict(&self) -> Result<Option<Verdict>, StateError> {
         let beside = self.beside(VERDICT);
-        let Ok(Some(verdict)) = read_json(&beside) else {
+        let Ok(Some(verdict)) = self.read_verdict(&beside) else {
             return Ok(None);
         };
         // The group was empty, but nobody removed it.
@@ -447,7 +517,7 @@ impl ExecDir {
     /// Removes what only a live supervisor has a use for.
     fn remove_working_files(&self) {
         let _ = fs::remove_file(self.control_path());
-        for name in ["spec.json", "running.json", VERDICT] {
+        for name in [SPEC, RUNNING, VERDICT] {
             let _ = fs::remove_file(self.beside(name));
         }
         self.remove_overlay();
@@ -455,7 +525,7 @@ impl ExecDir {
 
     /// Where a file is written before it gets its name.
     fn beside(&self, name: &str) -> PathBuf {
-        self.path.join(format!(".{name}.new"))
+        beside(&self.path, name)
     }
 
     /// Writes beside and renames, so that a reader sees all of it or nothing. What has to survive
@@ -475,6 +545,20 @@ impl ExecDir {
         })?;
         write_file(&beside, &path, &text, durability).map_err(|e| io_error("write", &path, e))
     }
+}
+
+/// A verdict as it is written.
+#[derive(Debug, Serialize, Deserialize)]
+struct VerdictFile<V> {
+    /// Whose it is.
+    exec: Option<String>,
+    #[serde(flatten)]
+    verdict: V,
+}
+
+/// Where a file of an exec is written before it gets its name.
+fn beside(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!(".{name}.new"))
 }
 
 /// Frees a lock now. Closing alone would not do: a process that another thread forks at this
@@ -509,6 +593,8 @@ fn write_file(beside: &Path, path: &Path, text: &[u8], durability: Durability) -
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StateError> {
     match fs::read(path) {
+        // The folder was handed on meanwhile, so the text may be another exec's.
+        Ok(_) if fs::symlink_metadata(path).is_err() => Ok(None),
         Ok(text) => serde_json::from_slice(&text)
             .map(Some)
             .map_err(|source| StateError::Corrupt {
@@ -530,11 +616,15 @@ fn check_id(id: &str) -> Result<(), StateError> {
 }
 
 fn make_private_dir(path: &Path) -> Result<(), StateError> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
+    private_dir_builder()
         .create(path)
         .map_err(|e| io_error("create", path, e))
+}
+
+fn private_dir_builder() -> fs::DirBuilder {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    builder
 }
 
 fn io_error(action: &'static str, path: &Path, source: io::Error) -> StateError {

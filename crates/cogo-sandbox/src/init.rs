@@ -17,6 +17,7 @@ mod attach;
 mod command;
 mod root;
 mod seal;
+mod traces;
 mod tree;
 
 use std::io;
@@ -31,6 +32,7 @@ pub(crate) use attach::{Attachment, AttachmentKind};
 pub(crate) use root::{EntryKind, Root, RootEntry};
 use seal::BegunSeal;
 pub(crate) use seal::{ProcessLimits, Seal};
+use traces::TraceFinder;
 
 use crate::message;
 use crate::spec::PtySize;
@@ -80,6 +82,8 @@ pub(crate) enum InitRequest {
     Link,
     /// Answer when all that was asked before is done.
     Settle,
+    /// Tell whether the commands that ran left any trace.
+    Inspect,
     /// Over a link: kill the command started over it and its descendants.
     KillTree,
 }
@@ -103,6 +107,8 @@ pub(crate) enum InitReply {
     Ready,
     /// All that was asked before is done.
     Done,
+    /// Everything is as it was when the sandbox was sealed, or not.
+    Inspected { untouched: bool },
     /// A step failed; process 1 has ended.
     Failed(StepFailure),
 }
@@ -206,6 +212,8 @@ struct Init {
     guard: bool,
     /// The part of the seal that is done already, until the seal.
     begun_seal: Option<BegunSeal>,
+    /// `None` without namespaces, where traces are the host's.
+    traces: Option<TraceFinder>,
     /// Channels of the execs of a session.
     links: Vec<OwnedFd>,
     /// What the execs that are being stopped consisted of, by their links.
@@ -235,12 +243,14 @@ impl Init {
             return Ok(None);
         };
         let mut begun_seal = None;
+        let mut traces = None;
         let mut beside = Vec::new();
         if let Some(plan) = plan {
             become_inside_user(&plan)?;
             let listener = plan.proxy_listener.then(listen_for_proxy).transpose()?;
             plan.root.build(trees)?;
             begun_seal = Some(BegunSeal::begin(&plan.root.home)?);
+            traces = Some(TraceFinder::new(&plan.root.home));
             beside.push(open_scratch()?);
             beside.extend(listener);
         }
@@ -250,6 +260,7 @@ impl Init {
             signals,
             guard: !confined,
             begun_seal,
+            traces,
             links: Vec::new(),
             stopping: Vec::new(),
             running: Vec::new(),
@@ -302,7 +313,8 @@ impl Init {
                 .take()
                 .ok_or(io::Error::from_raw_os_error(libc::EALREADY))
                 .at("seal the sandbox")
-                .and_then(|begun| seal.apply(begun)),
+                .and_then(|begun| seal.apply(begun))
+                .map(|()| self.remember_traces()),
             InitRequest::Spawn(spawn) => {
                 self.spawn(&spawn, descriptors, None);
                 return;
@@ -317,6 +329,11 @@ impl Init {
             }
             InitRequest::Settle => {
                 let _ = message::send(channel, &InitReply::Done, &[]);
+                return;
+            }
+            InitRequest::Inspect => {
+                let untouched = self.is_untouched();
+                let _ = message::send(channel, &InitReply::Inspected { untouched }, &[]);
                 return;
             }
             // The root is built already, and only links have trees.
@@ -348,8 +365,22 @@ impl Init {
             | InitRequest::Attach(_)
             | InitRequest::Seal(_)
             | InitRequest::Settle
+            | InitRequest::Inspect
             | InitRequest::Link => {}
         }
+    }
+
+    fn remember_traces(&mut self) {
+        if let Some(traces) = &mut self.traces {
+            traces.remember();
+        }
+    }
+
+    /// Whether the sandbox is as it was when no command had run in it.
+    fn is_untouched(&mut self) -> bool {
+        self.reap();
+        let idle = self.running.is_empty() && self.links.is_empty();
+        idle && self.traces.as_ref().is_some_and(TraceFinder::finds_none)
     }
 
     fn started_over(&self, link: RawFd) -> Vec<Pid> {

@@ -32,6 +32,7 @@ mod sandbox;
 pub mod seccomp;
 pub mod session;
 pub mod spec;
+pub mod stacks;
 pub mod start;
 mod supervisor;
 mod sys;

@@ -313,6 +313,13 @@ impl Sandbox {
         }
     }
 
+    /// Whether the commands that ran are gone and left nothing behind, as process 1 sees it.
+    pub(crate) fn is_untouched(&self) -> bool {
+        let asked = self.request(&InitRequest::Inspect, &[]);
+        let reply = asked.and_then(|()| self.reply());
+        matches!(reply, Ok((InitReply::Inspected { untouched: true }, _)))
+    }
+
     /// Why process 1 ended: the step that failed, if it told one.
     pub(crate) fn why_gone(&self) -> Refusal {
         match self.reply() {

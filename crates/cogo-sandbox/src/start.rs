@@ -133,6 +133,8 @@ pub(crate) struct StartRequest {
     pub(crate) spec: ExecSpec,
     pub(crate) secrets: Vec<Secret>,
     pub(crate) cgroup_base: Option<PathBuf>,
+    /// Whether the starter would have the sandbox again for another command.
+    pub(crate) reuse: bool,
 }
 
 impl StartRequest {
@@ -147,6 +149,7 @@ impl StartRequest {
             spec: spec.clone(),
             secrets: secrets.to_vec(),
             cgroup_base: cgroup_base.map(Path::to_owned),
+            reuse: false,
         }
     }
 }
@@ -267,9 +270,14 @@ impl Asked {
 
     /// Waits for the answer.
     pub(crate) fn answer(self) -> Result<StartAnswer, StartError> {
+        self.answer_and_socket().map(|(answer, _)| answer)
+    }
+
+    /// Waits for the answer. Over the socket the supervisor tells what becomes of the sandbox.
+    pub(crate) fn answer_and_socket(self) -> Result<(StartAnswer, OwnedFd), StartError> {
         let answer = message::receive(self.0.as_fd()).map_err(StartError::Spawn)?;
         answer
-            .map(|(answer, _)| answer)
+            .map(|(answer, _)| (answer, self.0))
             .ok_or(StartError::SupervisorDied)
     }
 }

@@ -19,6 +19,7 @@ pub(crate) mod orphans;
 mod output;
 mod prepare;
 mod proxy_process;
+mod reuse;
 pub(crate) mod session;
 
 use std::fs::File;
@@ -38,6 +39,8 @@ use self::judge::Facts;
 use self::output::Outputs;
 use self::prepare::Prepared;
 pub(crate) use self::prepare::{design, sandbox_part};
+pub(crate) use self::reuse::Counted;
+use self::reuse::{MadeFor, Reusable};
 use self::session::SessionRequest;
 use crate::cgroup::{Cgroup, CgroupCapabilities, Cgroups};
 use crate::control::{Notice, Request};
@@ -72,6 +75,23 @@ pub(crate) struct Parked {
     pub(crate) cgroup: Option<Cgroup>,
     /// Whether it is bounded, furnished and sealed already.
     pub(crate) is_sealed: bool,
+    /// What the group counted for others.
+    pub(crate) before: Counted,
+    /// What it was made for, if it has served already.
+    made_for: Option<MadeFor>,
+}
+
+impl Parked {
+    /// One that has served nobody.
+    fn fresh(sandbox: Sandbox, cgroup: Option<Cgroup>) -> Self {
+        Self {
+            sandbox,
+            cgroup,
+            is_sealed: false,
+            before: Counted::default(),
+            made_for: None,
+        }
+    }
 }
 
 /// Serves the errand that comes over the socket. A zygote knows the control groups already.
@@ -82,7 +102,49 @@ pub(crate) fn serve_start(socket: &OwnedFd, cgroups: Option<Cgroups>) -> bool {
     let cgroups = cgroups.unwrap_or_else(|| Cgroups::discover(errand.cgroup_base()));
     let make =
         |spec: &ExecSpec, exec: &ExecDir| prepare::make_sandbox(&design(spec), exec.id(), &cgroups);
-    errand.see_through(socket, beside, make, cgroups.capabilities())
+    let finished = errand.see_through(socket, beside, make, cgroups.capabilities());
+    let is_done = finished.is_done;
+    serve_again(socket, finished, &cgroups);
+    is_done
+}
+
+/// Serves errands for as long as the sandbox is fit for another.
+fn serve_again(socket: &OwnedFd, mut finished: Finished, cgroups: &Cgroups) {
+    while let Some(reusable) = finished.reusable {
+        if message::send(socket.as_fd(), &Parting::Ready, &[]).is_err() {
+            return;
+        }
+        let Some((errand, beside)) = receive_errand(socket) else {
+            return;
+        };
+        let make = |spec: &ExecSpec, exec: &ExecDir| reusable.take(spec, exec, cgroups);
+        finished = errand.see_through(socket, beside, make, cgroups.capabilities());
+    }
+}
+
+/// What a supervisor says after an exec, to a starter that may want its sandbox for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Parting {
+    /// The exec has ended. What became of the sandbox comes next: [`Self::Ready`], or nothing more.
+    Ended,
+    /// It is as good as new.
+    Ready,
+}
+
+/// How an errand ended.
+struct Finished {
+    /// Whether it came to its proper end.
+    is_done: bool,
+    reusable: Option<Reusable>,
+}
+
+impl Finished {
+    fn for_good(is_done: bool) -> Self {
+        Self {
+            is_done,
+            reusable: None,
+        }
+    }
 }
 
 /// What a supervisor prepares before it knows its errand.
@@ -124,7 +186,8 @@ fn await_errand<T>(
     if let Some((errand, beside)) = receive_errand(socket) {
         let make =
             |spec: &ExecSpec, exec: &ExecDir| prepared.and_then(|ready| finish(ready, spec, exec));
-        errand.see_through(socket, beside, make, cgroups.capabilities());
+        let finished = errand.see_through(socket, beside, make, cgroups.capabilities());
+        serve_again(socket, finished, cgroups);
     }
 }
 
@@ -145,22 +208,24 @@ impl Errand {
         }
     }
 
-    /// Does it, in a sandbox that `make` makes or hands over. Whether it came to its proper end.
+    /// Does it, in a sandbox that `make` makes or hands over.
     fn see_through(
         self,
         socket: &OwnedFd,
         beside: Option<OwnedFd>,
         make: impl FnOnce(&ExecSpec, &ExecDir) -> Result<Parked, Refusal>,
         capabilities: &CgroupCapabilities,
-    ) -> bool {
-        let Some(beside) = beside else { return false };
+    ) -> Finished {
+        let Some(beside) = beside else {
+            return Finished::for_good(false);
+        };
         match self {
             Self::Start(request) => run(socket, || {
                 let lock = ExecLock::from_fd(beside);
                 prepare::prepare(request, lock, make, capabilities)
             }),
             Self::OpenSession(request) => {
-                session::keep(socket, beside, &request, make, capabilities)
+                Finished::for_good(session::keep(socket, beside, &request, make, capabilities))
             }
         }
     }
@@ -179,7 +244,7 @@ fn exit_now() -> ! {
 }
 
 /// Prepares a command, answers and, if it runs, stays with it to its end.
-fn run(socket: &OwnedFd, prepare: impl FnOnce() -> Result<Prepared, Refusal>) -> bool {
+fn run(socket: &OwnedFd, prepare: impl FnOnce() -> Result<Prepared, Refusal>) -> Finished {
     let prepared = prepare();
     let answer = match &prepared {
         Ok(Prepared::Running(supervisor)) => StartAnswer::Running(supervisor.running.clone()),
@@ -191,10 +256,10 @@ fn run(socket: &OwnedFd, prepare: impl FnOnce() -> Result<Prepared, Refusal>) ->
     match prepared {
         Ok(Prepared::Running(mut supervisor)) => {
             supervisor.watch();
-            supervisor.finish()
+            supervisor.finish(socket)
         }
-        Ok(Prepared::Ended) => true,
-        Err(_) => false,
+        Ok(Prepared::Ended) => Finished::for_good(true),
+        Err(_) => Finished::for_good(false),
     }
 }
 
@@ -222,6 +287,8 @@ pub(crate) struct Supervisor {
     clients: Clients,
     clocks: Clocks,
     scratch: Option<OwnedFd>,
+    /// What the sandbox was made for, if it may serve again.
+    made_for: Option<MadeFor>,
     proxy: Option<proxy_process::ProxyProcess>,
     facts: Facts,
 }
@@ -436,7 +503,7 @@ impl Supervisor {
     }
 
     /// Ends what is left, reads what was written, judges, and writes the verdict.
-    fn finish(mut self) -> bool {
+    fn finish(mut self, socket: &OwnedFd) -> Finished {
         self.look_at_scratch();
         // With nobody left inside but process 1, which starts nothing unasked, there is nothing
         // to end, and the verdict need not wait until the sandbox is taken down.
@@ -455,6 +522,14 @@ impl Supervisor {
         let verdict = self.judge();
         let written = self.exec.write_verdict(&verdict, &self.lock).is_ok();
         let _ = std::fs::remove_file(self.exec.control_path());
+        // Before the end is told, so that whoever starts the next exec then knows of this.
+        let serves_again = written
+            && self.may_serve_again()
+            && message::send(socket.as_fd(), &Parting::Ended, &[]).is_ok();
+        if !serves_again {
+            self.made_for = None;
+            let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Both);
+        }
         self.clients.tell_end(verdict.log_end);
         // Nothing of ours may be in the exec's folder once the lock is free.
         if prepare::has_overlay(&self.exec) {
@@ -464,9 +539,21 @@ impl Supervisor {
         self.lock.release();
         // Those who waited for the lock go first: what follows is nothing to wait for.
         rustix::thread::sched_yield();
-        drop(self.sandbox);
-        drop(self.cgroup);
-        written
+        let reusable = match (self.made_for, self.sandbox, self.cgroup) {
+            (Some(made_for), Some(sandbox), Some(cgroup)) => {
+                let events = self.facts.before.events;
+                Reusable::check(made_for, sandbox, cgroup, self.scratch, events)
+            }
+            (_, sandbox, cgroup) => {
+                drop(sandbox);
+                drop(cgroup);
+                None
+            }
+        };
+        Finished {
+            is_done: written,
+            reusable,
+        }
     }
 
     /// Kills everything and waits until the kernel says that it is gone.
@@ -501,7 +588,8 @@ impl Supervisor {
     fn read_counters(&mut self) {
         if let Some(cgroup) = &self.cgroup {
             // A session's counters are not this exec's alone.
-            self.facts.cgroup_usage = (!self.in_session).then(|| cgroup.usage());
+            self.facts.cgroup_usage =
+                (!self.in_session).then(|| cgroup.usage().since(&self.facts.before.usage));
             self.facts.events = cgroup.events().ok();
         }
     }

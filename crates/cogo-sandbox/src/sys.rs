@@ -296,6 +296,18 @@ pub(crate) fn reap_any() -> io::Result<Option<Reaped>> {
     }
 }
 
+/// Whether this process has no child, not even a dead one. Of process 1 of a pid namespace that
+/// means that nobody else is in it: orphans become its children.
+pub(crate) fn has_no_child() -> bool {
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
+    // SAFETY: all-zero is a valid siginfo, and the pointer is valid for the call.
+    let result = unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        libc::waitid(libc::P_ALL, 0, &raw mut info, options)
+    };
+    result < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::ECHILD)
+}
+
 fn wait4(pid: c_int, options: c_int) -> io::Result<Option<Reaped>> {
     let mut status = 0;
     // SAFETY: all-zero is a valid rusage, and both pointers are valid for the call.
@@ -443,6 +455,74 @@ pub(crate) fn ask_for_short_slices() {
         // Refused, it is as it was.
         libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0);
     }
+}
+
+/// What a process of the same user may change of another, and its children inherit.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Scheduling {
+    /// `struct sched_attr`: policy, niceness, slice, bounds of utilization.
+    attributes: Vec<u8>,
+    cpus: Vec<u8>,
+    io_priority: i64,
+}
+
+impl Scheduling {
+    pub(crate) fn of_self() -> io::Result<Self> {
+        // Room for the attributes and the CPU set of kernels to come.
+        let mut attributes = vec![0_u8; 128];
+        let mut cpus = vec![0_u8; 1024];
+        const IOPRIO_WHO_PROCESS: c_int = 1;
+        // SAFETY: the kernel writes no more than the size that it is told.
+        let (first, count, io_priority) = unsafe {
+            (
+                libc::syscall(
+                    libc::SYS_sched_getattr,
+                    0,
+                    attributes.as_mut_ptr(),
+                    attributes.len(),
+                    0,
+                ),
+                libc::syscall(
+                    libc::SYS_sched_getaffinity,
+                    0,
+                    cpus.len(),
+                    cpus.as_mut_ptr(),
+                ),
+                libc::syscall(libc::SYS_ioprio_get, IOPRIO_WHO_PROCESS, 0),
+            )
+        };
+        check(first)?;
+        check(count)?;
+        check(io_priority)?;
+        cpus.truncate(count as usize);
+        Ok(Self {
+            attributes,
+            cpus,
+            io_priority,
+        })
+    }
+}
+
+/// How many shared memory segments, semaphore sets and message queues (System V) there are in
+/// this process's ipc namespace.
+pub(crate) fn ipc_objects() -> io::Result<[u64; 3]> {
+    // The kernel's numbers, which libc has only in part.
+    const SHM_INFO: c_int = 14;
+    const SEM_INFO: c_int = 19;
+    const MSG_INFO: c_int = 12;
+    /// `struct shm_info` (56 bytes), `seminfo` (40) and `msginfo` (32) fit, and begin with `int`s.
+    type Info = [c_int; 32];
+    let (mut shm, mut sem, mut msg): (Info, Info, Info) = ([0; 32], [0; 32], [0; 32]);
+    // SAFETY: each buffer is larger than what the kernel writes into it.
+    unsafe {
+        let shm_info: *mut libc::shmid_ds = shm.as_mut_ptr().cast();
+        check(i64::from(libc::shmctl(0, SHM_INFO, shm_info)))?;
+        check(i64::from(libc::semctl(0, 0, SEM_INFO, sem.as_mut_ptr())))?;
+        let msg_info: *mut libc::msqid_ds = msg.as_mut_ptr().cast();
+        check(i64::from(libc::msgctl(0, MSG_INFO, msg_info)))?;
+    }
+    // `used_ids`; `semusz`, the eighth; `msgpool`, the first.
+    Ok([shm[0], sem[7], msg[0]].map(|count| count as u64))
 }
 
 /// Empties a descriptor made by [`child_signals`].

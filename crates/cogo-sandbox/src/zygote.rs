@@ -18,12 +18,15 @@
 //! Supervisors do not depend on it: they go on when it dies, and those that still wait for
 //! work end with the queue.
 
+mod used;
+
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize};
@@ -42,6 +45,8 @@ use crate::start::{
 use crate::supervisor::{self, Preparation, orphans};
 use crate::sys::{self, Cloned};
 
+use self::used::Used;
+
 /// Time without requests after which something is made ahead of need: long enough that the exec
 /// which was just started has the machine for itself.
 pub(crate) const QUIET: Timespec = Timespec {
@@ -59,6 +64,7 @@ pub struct Zygote {
     process: Child,
     cgroup_base: Option<PathBuf>,
     pools: Mutex<Pools>,
+    used: Mutex<Used>,
 }
 
 /// How many things a zygote keeps ready.
@@ -66,11 +72,14 @@ pub struct Zygote {
 pub struct ZygoteOptions {
     /// Supervisors with namespaces that any usual design can be built in. Default: 4.
     pub blanks: usize,
+    /// Sandboxes that are kept for another command of the same kind, when the one that ran in them
+    /// ended by itself and left no trace. Default: 0, each is used once.
+    pub used: usize,
 }
 
 impl Default for ZygoteOptions {
     fn default() -> Self {
-        Self { blanks: 4 }
+        Self { blanks: 4, used: 0 }
     }
 }
 
@@ -151,6 +160,7 @@ impl Zygote {
                 parked: Vec::new(),
                 made: BLANKS,
             }),
+            used: Mutex::new(Used::new(options.used)),
         };
         let configure = ZygoteRequest::Configure {
             blanks: options.blanks,
@@ -192,12 +202,27 @@ impl Zygote {
         spec: &ExecSpec,
         secrets: &[Secret],
     ) -> Result<Start, StartError> {
-        let (supervisor, pool) = self.supervisor_for(spec)?;
-        let request = StartRequest::new(exec, spec, secrets, self.cgroup_base.as_deref());
+        let fit = Fit::of(spec);
+        let (supervisor, pool) = self.supervisor_for(&fit)?;
+        let reuse = self.lock_used().keeps();
+        let request = StartRequest {
+            reuse,
+            ..StartRequest::new(exec, spec, secrets, self.cgroup_base.as_deref())
+        };
         let asked = Asked::send(supervisor, request, lock)?;
         // Only now, so that the zygote does not take the CPU from the supervisor.
         self.tell_taken(pool);
-        asked.answer()?.into_start(exec)
+        let (answer, supervisor) = asked.answer_and_socket()?;
+        let start = answer.into_start(exec)?;
+        if reuse && matches!(start, Start::Running(_)) {
+            self.lock_used().lend(fit, supervisor);
+        }
+        Ok(start)
+    }
+
+    /// Ends the sandboxes that are kept for another command and were not used for so long.
+    pub fn let_go_of_unused(&self, unused_for: Duration) {
+        self.lock_used().let_go(unused_for);
     }
 
     /// Opens a session: a sandbox made by this spec, whose command is not looked at, in which
@@ -212,7 +237,7 @@ impl Zygote {
         id: &str,
         spec: &ExecSpec,
     ) -> Result<Session, StartError> {
-        let (supervisor, pool) = self.supervisor_for(spec)?;
+        let (supervisor, pool) = self.unused_supervisor(&Fit::of(spec))?;
         self.tell_taken(pool);
         Session::open(supervisor, state, id, spec, self.cgroup_base.clone())
     }
@@ -250,8 +275,16 @@ impl Zygote {
 
     /// A supervisor to send an errand to, and the pool it was taken from: the best prepared one
     /// there is, or a new one.
-    fn supervisor_for(&self, spec: &ExecSpec) -> Result<(OwnedFd, Option<u32>), StartError> {
-        let (taken, dead) = self.lock_pools().take(&Fit::of(spec))?;
+    fn supervisor_for(&self, fit: &Fit) -> Result<(OwnedFd, Option<u32>), StartError> {
+        let found = self.lock_used().take(fit);
+        match found.and_then(used::Found::ready) {
+            Some(supervisor) => Ok((supervisor, None)),
+            None => self.unused_supervisor(fit),
+        }
+    }
+
+    fn unused_supervisor(&self, fit: &Fit) -> Result<(OwnedFd, Option<u32>), StartError> {
+        let (taken, dead) = self.lock_pools().take(fit)?;
         for pool in dead {
             self.tell_taken(Some(pool));
         }
@@ -276,6 +309,10 @@ impl Zygote {
 
     fn lock_socket(&self) -> MutexGuard<'_, OwnedFd> {
         self.socket.lock().expect("no holder of this lock panics")
+    }
+
+    fn lock_used(&self) -> MutexGuard<'_, Used> {
+        self.used.lock().expect("no holder of this lock panics")
     }
 
     fn lock_pools(&self) -> MutexGuard<'_, Pools> {

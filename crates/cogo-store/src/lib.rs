@@ -1,4 +1,4 @@
-//! What a manager must not forget: tasks with their attempts, workers, events and tokens.
+//! What a manager must not forget: tasks with their attempts, jobs, workers, events and tokens.
 //!
 //! A store keeps records as they are and decides nothing. One coordinator owns the state in
 //! memory, and writes it here before anything of it is seen outside: it hands over changes, goes
@@ -16,11 +16,12 @@ pub mod task_log;
 use std::path::PathBuf;
 
 pub use record::{
-    AttemptEnd, AttemptRecord, EventRecord, Scope, TaskFilter, TaskRecord, TokenRecord,
-    WorkerRecord,
+    AttemptEnd, AttemptRecord, EventRecord, JobFilter, JobRecord, Scope, TaskFilter, TaskRecord,
+    TokenRecord, WorkerRecord,
 };
 pub use sqlite::{Durability, QUEUE_BYTES_MAX, SqliteStore};
 
+use cogo_protocol::job::JobId;
 use cogo_protocol::task::TaskId;
 use cogo_protocol::worker::WorkerId;
 
@@ -43,6 +44,10 @@ pub enum Change {
     TokenPut(Box<TokenRecord>),
     /// The token of that name is forgotten.
     TokenDelete(String),
+    /// A job.
+    JobPut(Box<JobRecord>),
+    /// A job is forgotten.
+    JobDelete(JobId),
 }
 
 /// Called once, from a thread of the store's, when the changes are durable or will never be.
@@ -144,4 +149,25 @@ pub trait Store: Send + Sync {
     ///
     /// See [`Self::tasks_open`].
     fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError>;
+
+    /// All jobs that are not final, in the order of their submission.
+    ///
+    /// # Errors
+    ///
+    /// See [`Self::tasks_open`].
+    fn jobs_open(&self) -> Result<Vec<JobRecord>, StoreError>;
+
+    /// One job.
+    ///
+    /// # Errors
+    ///
+    /// See [`Self::tasks_open`].
+    fn job(&self, id: &JobId) -> Result<Option<JobRecord>, StoreError>;
+
+    /// Jobs that pass a filter, the newest first.
+    ///
+    /// # Errors
+    ///
+    /// See [`Self::tasks_open`].
+    fn jobs(&self, filter: &JobFilter) -> Result<Vec<JobRecord>, StoreError>;
 }

@@ -2,11 +2,13 @@
 
 use cogo_protocol::exec::Isolation;
 use cogo_protocol::id::ExecId;
+use cogo_protocol::job::{JobId, JobKind, JobState};
 use cogo_protocol::recovery::RecoveryRecord;
 use cogo_protocol::task::{Fence, MissingOutput, TaskId, TaskRequest, TaskState};
 use cogo_protocol::verdict::{Usage, Verdict};
 use cogo_protocol::worker::{Capabilities, WorkerId};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// A task with all that is known of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -122,6 +124,33 @@ pub struct WorkerRecord {
     pub created_at_ms: u64,
 }
 
+/// A job with all that must not be forgotten of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JobRecord {
+    /// Its name.
+    pub id: JobId,
+    /// What sort of work it is.
+    pub kind: JobKind,
+    /// What was asked, as the kind of work has it.
+    pub request: Value,
+    /// Who asked: the name of the token used, or `local`.
+    pub submitter: String,
+    /// Where it stands.
+    pub state: JobState,
+    /// Whether someone asked to end it.
+    pub cancel_requested: bool,
+    /// What it found or did, once it has ended.
+    pub result: Option<Value>,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// Unix time in milliseconds of the submission.
+    pub created_at_ms: u64,
+    /// Of the first start.
+    pub started_at_ms: Option<u64>,
+    /// Of the end.
+    pub ended_at_ms: Option<u64>,
+}
+
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EventRecord {
@@ -173,6 +202,17 @@ pub struct TaskFilter {
     pub states: Vec<TaskState>,
     /// Only those submitted before this number.
     pub before: Option<u64>,
+    /// At most so many; `None` for 100.
+    pub limit: Option<usize>,
+}
+
+/// Which jobs to list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JobFilter {
+    /// Only those of this kind; `None` for all.
+    pub kind: Option<JobKind>,
+    /// Only those submitted before this one. One that is not known has none before it.
+    pub before: Option<JobId>,
     /// At most so many; `None` for 100.
     pub limit: Option<usize>,
 }

@@ -39,10 +39,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
+use cogo_protocol::job::JobId;
 use cogo_protocol::task::TaskId;
 
 use crate::{
-    Change, Done, EventRecord, Store, StoreError, TaskFilter, TaskRecord, TokenRecord, WorkerRecord,
+    Change, Done, EventRecord, JobFilter, JobRecord, Store, StoreError, TaskFilter, TaskRecord,
+    TokenRecord, WorkerRecord,
 };
 use owner::Owner;
 use queue::{Call, Queue};
@@ -153,6 +155,19 @@ impl Store for SqliteStore {
 
     fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError> {
         self.readers.with(read::tokens)
+    }
+
+    fn jobs_open(&self) -> Result<Vec<JobRecord>, StoreError> {
+        self.readers.with(read::jobs_open)
+    }
+
+    fn job(&self, id: &JobId) -> Result<Option<JobRecord>, StoreError> {
+        self.readers.with(|connection| read::job(connection, id))
+    }
+
+    fn jobs(&self, filter: &JobFilter) -> Result<Vec<JobRecord>, StoreError> {
+        self.readers
+            .with(|connection| read::jobs(connection, filter))
     }
 }
 

@@ -16,6 +16,7 @@
 //! not tell, the judge is silent.
 
 mod attendant;
+mod crowd;
 pub(crate) mod examine;
 mod judge;
 mod life;

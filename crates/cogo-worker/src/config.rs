@@ -9,6 +9,7 @@ use cogo_protocol::exec::Isolation;
 use cogo_protocol::worker::WorkerId;
 
 use crate::block::BlockSettings;
+use crate::wire::Trust;
 
 /// Settings of a worker.
 #[derive(Clone, Debug)]
@@ -33,6 +34,8 @@ pub struct WorkerConfig {
     pub listen: Option<SocketAddr>,
     /// Managers to dial, tried in order until one takes it in. It has one at a time.
     pub join: Vec<ManagerUrl>,
+    /// Whom it trusts of those managers that speak TLS. Without it they are not dialed.
+    pub trust: Option<Trust>,
     /// What a client must bring, and what is brought to a manager.
     pub token: Option<Token>,
     /// Origins of web pages that may connect, beside those of this host.
@@ -137,11 +140,14 @@ pub enum InvalidToken {
     Character,
 }
 
-/// Where a manager takes workers in: `ws://host:port/path`.
+/// Where a manager takes workers in: `ws://host:port/path`, or `wss://`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ManagerUrl {
-    /// Host and port, to connect to and for the `Host` header.
-    pub(crate) authority: String,
+    /// Whether it speaks TLS.
+    secure: bool,
+    /// As in the URL: an IPv6 address is in brackets.
+    pub(crate) host: String,
+    pub(crate) port: u16,
     /// Path, starting with a slash.
     pub(crate) path: String,
 }
@@ -152,8 +158,8 @@ pub const CONNECT_PATH: &str = "/api/sandbox/workers/connect";
 /// A text that is not a manager's URL.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidUrl {
-    /// It is not `ws://`.
-    #[error("`{0}` does not start with `ws://`")]
+    /// It is neither `ws://` nor `wss://`.
+    #[error("`{0}` does not start with `ws://` or `wss://`")]
     Scheme(String),
     /// It has no host.
     #[error("`{0}` names no host")]
@@ -170,30 +176,40 @@ impl std::str::FromStr for ManagerUrl {
         if text.contains(['@', '?', '#']) {
             return Err(InvalidUrl::Secret);
         }
-        let rest = text
-            .strip_prefix("ws://")
-            .ok_or_else(|| InvalidUrl::Scheme(text.to_owned()))?;
+        let (secure, rest) = match text.split_once("://") {
+            Some(("ws", rest)) => (false, rest),
+            Some(("wss", rest)) => (true, rest),
+            Some(_) | None => return Err(InvalidUrl::Scheme(text.to_owned())),
+        };
         let (host, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
         if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c.is_control()) {
             return Err(InvalidUrl::NoHost(text.to_owned()));
         }
-        let has_port = host
+        let standard = if secure { 443 } else { 80 };
+        let (host, port) = host
             .rsplit_once(':')
-            .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+            .and_then(|(host, port)| Some((host, port.parse().ok()?)))
+            .unwrap_or((host, standard));
         Ok(Self {
-            authority: if has_port {
-                host.to_owned()
-            } else {
-                format!("{host}:80")
-            },
+            secure,
+            host: host.to_owned(),
+            port,
             path: if path.len() > 1 { path } else { CONNECT_PATH }.to_owned(),
         })
     }
 }
 
+impl ManagerUrl {
+    /// Whether it speaks TLS.
+    pub const fn is_secure(&self) -> bool {
+        self.secure
+    }
+}
+
 impl std::fmt::Display for ManagerUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "ws://{}{}", self.authority, self.path)
+        let scheme = if self.secure { "wss" } else { "ws" };
+        write!(f, "{scheme}://{}:{}{}", self.host, self.port, self.path)
     }
 }
 
@@ -229,8 +245,10 @@ mod tests {
             "ws://h:7/api/sandbox/workers/connect"
         );
         assert_eq!(read("ws://h/x").unwrap().to_string(), "ws://h:80/x");
-        assert_eq!(read("ws://[::1]").unwrap().authority, "[::1]:80");
-        assert!(matches!(read("wss://h"), Err(InvalidUrl::Scheme(_))));
+        assert_eq!(read("ws://[::1]/x").unwrap().to_string(), "ws://[::1]:80/x");
+        assert_eq!(read("wss://h/x").unwrap().to_string(), "wss://h:443/x");
+        assert!(matches!(read("http://h"), Err(InvalidUrl::Scheme(_))));
+        assert!(matches!(read("h:7"), Err(InvalidUrl::Scheme(_))));
         assert!(matches!(read("ws://"), Err(InvalidUrl::NoHost(_))));
         for secret in ["ws://u:p@h", "ws://h/?token=x", "ws://h/#x"] {
             assert_eq!(read(secret), Err(InvalidUrl::Secret));

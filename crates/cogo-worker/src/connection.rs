@@ -25,7 +25,6 @@ use cogo_protocol::worker::{Capabilities, WorkerId};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
@@ -43,6 +42,7 @@ use crate::refusal::Refusal;
 use crate::replay::{Form, text};
 use crate::table::{Act, Deed, Summary, TableHandle};
 use crate::task::Task;
+use crate::wire::Wire;
 
 /// Replies that may wait for the writer.
 const REPLIES_MAX: usize = 64;
@@ -125,7 +125,7 @@ pub(crate) fn websocket_config(message_max: usize) -> WebSocketConfig {
 
 /// Serves a connection until it is over.
 pub(crate) async fn serve(
-    socket: WebSocketStream<TcpStream>,
+    socket: WebSocketStream<Wire>,
     subprotocol: Subprotocol,
     direction: Direction,
     shared: Shared,
@@ -178,7 +178,7 @@ pub(crate) async fn serve(
 
 /// Sends what is queued, replies first, until both queues are closed or the connection breaks.
 async fn write(
-    sink: &mut SplitSink<WebSocketStream<TcpStream>, Message>,
+    sink: &mut SplitSink<WebSocketStream<Wire>, Message>,
     mut replies: mpsc::Receiver<Message>,
     mut output: mpsc::Receiver<Message>,
 ) {
@@ -207,8 +207,8 @@ async fn write(
 /// Takes in what the other side still sends: closing with unread bytes would reset the
 /// connection, and our last words would be lost.
 async fn linger(
-    sink: SplitSink<WebSocketStream<TcpStream>, Message>,
-    source: SplitStream<WebSocketStream<TcpStream>>,
+    sink: SplitSink<WebSocketStream<Wire>, Message>,
+    source: SplitStream<WebSocketStream<Wire>>,
 ) {
     let Ok(mut socket) = sink.reunite(source) else {
         return;
@@ -268,7 +268,7 @@ enum Event {
 type Flow = std::ops::ControlFlow<Parting>;
 
 impl Reader {
-    async fn run(mut self, source: &mut SplitStream<WebSocketStream<TcpStream>>) -> Parting {
+    async fn run(mut self, source: &mut SplitStream<WebSocketStream<Wire>>) -> Parting {
         self.reply(&self.welcome()).await;
         loop {
             let event = tokio::select! {

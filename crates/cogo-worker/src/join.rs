@@ -7,7 +7,6 @@
 use std::time::Duration;
 
 use cogo_protocol::message::SUBPROTOCOL_BINARY;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, Request, header};
@@ -17,6 +16,7 @@ use tracing::{Instrument, info, info_span, warn};
 use crate::config::{ManagerUrl, Token};
 use crate::connection::{self, Direction, Parting, Shared, Subprotocol};
 use crate::refusal::chain;
+use crate::wire::{Trust, Wire};
 
 const PAUSE_MIN: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
@@ -30,6 +30,8 @@ const DIAL_MAX: Duration = Duration::from_secs(10);
 enum DialError {
     #[error("no answer within {} s", DIAL_MAX.as_secs())]
     TooSlow,
+    #[error("nothing says whom to trust")]
+    NoTrust,
     #[error("failed to connect")]
     Connect(#[source] std::io::Error),
     #[error("the manager answered {status}")]
@@ -39,13 +41,18 @@ enum DialError {
 }
 
 /// Keeps a connection until the worker ends.
-pub(crate) async fn run(managers: Vec<ManagerUrl>, token: Option<Token>, shared: Shared) {
+pub(crate) async fn run(
+    managers: Vec<ManagerUrl>,
+    token: Option<Token>,
+    trust: Option<Trust>,
+    shared: Shared,
+) {
     let mut closing = shared.closing.clone();
     let mut pause = PAUSE_MIN;
     for manager in managers.iter().cycle() {
         let started_at = Instant::now();
         let span = info_span!("manager", url = %manager);
-        let parting = visit(manager, token.as_ref(), shared.clone())
+        let parting = visit(manager, token.as_ref(), trust.as_ref(), shared.clone())
             .instrument(span)
             .await;
         if parting == Some(Parting::Closing) || *closing.borrow() {
@@ -62,10 +69,15 @@ pub(crate) async fn run(managers: Vec<ManagerUrl>, token: Option<Token>, shared:
     }
 }
 
-async fn visit(manager: &ManagerUrl, token: Option<&Token>, shared: Shared) -> Option<Parting> {
+async fn visit(
+    manager: &ManagerUrl,
+    token: Option<&Token>,
+    trust: Option<&Trust>,
+    shared: Shared,
+) -> Option<Parting> {
     let mut closing = shared.closing.clone();
     let dialed = tokio::select! {
-        dialed = dial(manager, token, shared.message_max) => dialed,
+        dialed = dial(manager, token, trust, shared.message_max) => dialed,
         _ = closing.wait_for(|closing| *closing) => return Some(Parting::Closing),
     };
     match dialed {
@@ -85,13 +97,18 @@ async fn visit(manager: &ManagerUrl, token: Option<&Token>, shared: Shared) -> O
 async fn dial(
     manager: &ManagerUrl,
     token: Option<&Token>,
+    trust: Option<&Trust>,
     message_max: usize,
-) -> Result<(WebSocketStream<TcpStream>, Subprotocol), DialError> {
+) -> Result<(WebSocketStream<Wire>, Subprotocol), DialError> {
     let connect = async {
-        let stream = TcpStream::connect(&manager.authority)
+        let trust = match (manager.is_secure(), trust) {
+            (false, _) => None,
+            (true, Some(trust)) => Some(trust),
+            (true, None) => return Err(DialError::NoTrust),
+        };
+        let stream = Wire::dial(&manager.host, manager.port, trust)
             .await
             .map_err(DialError::Connect)?;
-        let _ = stream.set_nodelay(true);
         let request = request(manager, token).map_err(handshake_error)?;
         let config = connection::websocket_config(message_max);
         let (socket, response) = client_async_with_config(request, stream, Some(config))
@@ -147,14 +164,20 @@ fn tell(error: &DialError) {
             status: 401 | 403, ..
         } => "bring the manager's token with --token-file",
         DialError::Denied { status: 404, .. } => "check the path of the URL given with --join",
-        DialError::Denied { .. } | DialError::TooSlow | DialError::Connect(_) => {
-            "check the URL given with --join; trying again"
+        DialError::Denied { .. }
+        | DialError::TooSlow
+        | DialError::NoTrust
+        | DialError::Connect(_) => {
+            "check the URL given with --join, and --ca-cert for wss://; trying again"
         }
         DialError::Handshake(_) => "is it a manager that answers there?",
     };
     let said = match error {
         DialError::Denied { said, .. } => said.trim(),
-        DialError::TooSlow | DialError::Connect(_) | DialError::Handshake(_) => "",
+        DialError::TooSlow
+        | DialError::NoTrust
+        | DialError::Connect(_)
+        | DialError::Handshake(_) => "",
     };
     warn!(
         error = chain(error),

@@ -14,8 +14,8 @@
 //! down, see [`task_record`].
 //!
 //! What `cogo run` needs too is public: which defaults a command gets ([`limits`],
-//! [`environment`]), which directories it may have ([`workspace`]), and how the sandbox's words
-//! become those that travel ([`convert`]).
+//! [`environment`]), which directories it may have ([`workspace`]), how the sandbox's words become
+//! those that travel ([`convert`]), and how a server is dialed ([`wire`]).
 //!
 //! Deliberately absent: queues and retries (a manager's), and reading arguments or environment.
 
@@ -39,6 +39,7 @@ mod starter;
 mod table;
 mod task;
 mod task_record;
+pub mod wire;
 mod worker;
 pub mod workspace;
 

@@ -15,6 +15,7 @@ use tracing::{Instrument, debug, info_span, warn};
 
 use crate::connection::{self, Direction, Shared};
 use crate::handshake::{self, Gate};
+use crate::wire::Wire;
 
 /// Connections at once. More wait until one is over.
 const CONNECTIONS_MAX: usize = 4096;
@@ -81,7 +82,12 @@ async fn serve(mut stream: TcpStream, gate: &Gate, shared: Shared) {
     };
     debug!(subprotocol = ?opened.subprotocol, "client connected");
     let config = connection::websocket_config(shared.message_max);
-    let socket =
-        WebSocketStream::from_partially_read(stream, opened.rest, Role::Server, Some(config)).await;
+    let socket = WebSocketStream::from_partially_read(
+        Wire::Plain(stream),
+        opened.rest,
+        Role::Server,
+        Some(config),
+    )
+    .await;
     connection::serve(socket, opened.subprotocol, Direction::Accepted, shared).await;
 }

@@ -21,17 +21,55 @@ use crate::{convert, limits, workspace};
 #[derive(Debug)]
 pub(crate) struct Planner {
     host: HostEnvironment,
+    inherited: Inherited,
+    home_resolved: PathBuf,
     state_dir: PathBuf,
     rootfs_dir: PathBuf,
     capabilities: CgroupCapabilities,
     toolchains: Vec<PathBuf>,
 }
 
+/// What every command gets of the host's variables. Where toolchains are is looked up once, as
+/// which of them are shown.
+#[derive(Debug)]
+struct Inherited {
+    host: Variables,
+    host_terminal: Variables,
+    other: Variables,
+    other_terminal: Variables,
+}
+
+/// Names and values.
+type Variables = Vec<(String, String)>;
+
+impl Inherited {
+    fn of(host: &HostEnvironment) -> Self {
+        let look = |root, terminal| inherited(host, &host.home, root, terminal);
+        Self {
+            host: look(Root::Host, false),
+            host_terminal: look(Root::Host, true),
+            other: look(Root::Other, false),
+            other_terminal: look(Root::Other, true),
+        }
+    }
+
+    fn get(&self, root: Root, terminal: bool) -> &Variables {
+        match (root, terminal) {
+            (Root::Host, false) => &self.host,
+            (Root::Host, true) => &self.host_terminal,
+            (Root::Other, false) => &self.other,
+            (Root::Other, true) => &self.other_terminal,
+        }
+    }
+}
+
 impl Planner {
     pub(crate) fn new(config: &WorkerConfig) -> Self {
         Self {
             host: config.host.clone(),
-            state_dir: config.state_dir.clone(),
+            inherited: Inherited::of(&config.host),
+            home_resolved: workspace::canonical(&config.host.home),
+            state_dir: workspace::canonical(&config.state_dir),
             rootfs_dir: config.rootfs_dir.clone(),
             capabilities: Cgroups::discover(None).capabilities().clone(),
             toolchains: toolchains::shown(&config.host.home),
@@ -77,12 +115,14 @@ impl Planner {
         };
         let (path, mode) = wanted.parts();
         let path = absolute(path, "workspace")?;
-        let path = workspace::resolve(path, &self.host.home, &self.state_dir).map_err(|error| {
-            Refusal::caused(error_code::INVALID_REQUEST, &error).hint(
+        let path = workspace::resolve_beside(path, &self.home_resolved, &self.state_dir).map_err(
+            |error| {
+                Refusal::caused(error_code::INVALID_REQUEST, &error).hint(
                 "name the directory of a project on the worker's host, or leave `workspace` out \
                  for a fresh one",
             )
-        })?;
+            },
+        )?;
         Ok(Workspace {
             path,
             mode: convert::workspace_mode(mode),
@@ -109,7 +149,7 @@ impl Planner {
         } else {
             Root::Host
         };
-        let mut variables = inherited(&self.host, &self.host.home, root, request.pty.is_some());
+        let mut variables = self.inherited.get(root, request.pty.is_some()).clone();
         // Later ones win: an image knows its own PATH, and the client knows best.
         variables.extend(
             other_root
@@ -223,15 +263,18 @@ mod tests {
     use super::*;
 
     fn plan(request: &str) -> Result<ExecSpec, Refusal> {
+        let host = HostEnvironment {
+            home: PathBuf::from("/nonexistent"),
+            variables: vec![
+                ("PATH".into(), "/usr/bin".into()),
+                ("TOKEN".into(), "x".into()),
+                ("TZ".into(), "UTC".into()),
+            ],
+        };
         let planner = Planner {
-            host: HostEnvironment {
-                home: PathBuf::from("/nonexistent"),
-                variables: vec![
-                    ("PATH".into(), "/usr/bin".into()),
-                    ("TOKEN".into(), "x".into()),
-                    ("TZ".into(), "UTC".into()),
-                ],
-            },
+            inherited: Inherited::of(&host),
+            home_resolved: host.home.clone(),
+            host,
             state_dir: PathBuf::from("/var/lib/cogo-test"),
             rootfs_dir: PathBuf::from("/var/lib/cogo-test/rootfs"),
             capabilities: CgroupCapabilities::default(),

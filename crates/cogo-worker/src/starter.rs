@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use cogo_protocol::command::CommandRequest;
 use cogo_protocol::message::error_code;
@@ -25,6 +26,19 @@ pub(crate) struct Starter {
     records: TaskRecords,
     planner: Planner,
     zygote: Mutex<Arc<Zygote>>,
+    slots: u32,
+}
+
+/// How long a used sandbox is kept for a command of the same kind.
+const UNUSED_MAX: Duration = Duration::from_mins(2);
+
+/// Starts a zygote for so many commands at once.
+pub(crate) fn start_zygote(slots: u32) -> Result<Zygote, StartError> {
+    let options = ZygoteOptions {
+        used: slots as usize,
+        ..ZygoteOptions::default()
+    };
+    Zygote::start(&Launcher::default(), options)
 }
 
 /// What a start came to.
@@ -42,12 +56,14 @@ impl Starter {
         records: TaskRecords,
         planner: Planner,
         zygote: Zygote,
+        slots: u32,
     ) -> Self {
         Self {
             state,
             records,
             planner,
             zygote: Mutex::new(Arc::new(zygote)),
+            slots,
         }
     }
 
@@ -69,6 +85,11 @@ impl Starter {
         if let Err(reason) = kept {
             info!(%reason, "no sandbox is kept ready");
         }
+    }
+
+    /// Ends the sandboxes that nobody has used for a while.
+    pub(crate) fn let_go_of_unused(&self) {
+        self.zygote().let_go_of_unused(UNUSED_MAX);
     }
 
     /// Writes the task down, then starts its exec.
@@ -130,21 +151,27 @@ impl Starter {
     fn replace(&self, dead: &Arc<Zygote>) -> Result<(), StartError> {
         let mut zygote = self.zygote.lock().unwrap_or_else(PoisonError::into_inner);
         if Arc::ptr_eq(&zygote, dead) {
-            *zygote = Arc::new(Zygote::start(
-                &Launcher::default(),
-                ZygoteOptions::default(),
-            )?);
+            *zygote = Arc::new(start_zygote(self.slots)?);
         }
         Ok(())
     }
 
     /// Writes down how far a task is. It is known without, only less well.
     pub(crate) fn note(&self, record: &TaskRecord, phase: PhaseRecord) {
-        let record = TaskRecord {
-            phase,
-            ..record.clone()
+        let noted = match self.records.note(record.exec_id, &phase) {
+            // It was refused before it was written down.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let record = TaskRecord {
+                    phase,
+                    ..record.clone()
+                };
+                self.records.write(&record)
+            }
+            other => other,
         };
-        self.write(&record);
+        if let Err(error) = noted {
+            warn!(task_id = %record.task_id, %error, "failed to write the task down");
+        }
     }
 
     /// Writes a record that has changed.
@@ -164,7 +191,7 @@ impl Starter {
             return;
         }
         if let Some(exec) = self.state.exec(&record.exec_id.to_string())
-            && let Err(error) = exec.remove()
+            && let Err(error) = self.state.retire(exec)
         {
             warn!(task_id = %record.task_id, error = chain(&error), "failed to remove the exec");
         }

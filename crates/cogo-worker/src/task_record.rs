@@ -9,6 +9,9 @@
 //!   execs/<exec id>/        the exec itself, see `cogo_sandbox::exec_dir`
 //! ```
 //!
+//! A record is one line, and each further line is a later phase of the task. Files of records that
+//! were removed are written again: to make and to free a file is what costs.
+//!
 //! A record survives the death of every process, as the files of a running exec do; a power loss
 //! takes both. How a task ended is not here but in the exec's verdict.
 
@@ -16,6 +19,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cogo_protocol::id::ExecId;
 use cogo_protocol::task::{Fence, TaskId};
@@ -71,7 +75,12 @@ pub(crate) enum PhaseRecord {
 pub(crate) struct TaskRecords {
     tasks: PathBuf,
     workspaces: PathBuf,
+    /// Files of removed records.
+    spares: Arc<Mutex<Vec<PathBuf>>>,
 }
+
+/// Most files of removed records that are kept.
+const SPARES_MAX: usize = 32;
 
 impl TaskRecords {
     /// Opens them in a worker's state directory.
@@ -79,29 +88,64 @@ impl TaskRecords {
         let records = Self {
             tasks: state.join("tasks"),
             workspaces: state.join("workspaces"),
+            spares: Arc::default(),
         };
         for directory in [&records.tasks, &records.workspaces] {
             private_dirs().create(directory)?;
         }
+        records.remove_unused()?;
         Ok(records)
+    }
+
+    /// Removes what an earlier worker had begun to write, or kept to write to.
+    fn remove_unused(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.tasks)? {
+            let path = entry?.path();
+            let unused = |extension: &std::ffi::OsStr| extension == "new" || extension == "spare";
+            if path.extension().is_some_and(unused) {
+                fs::remove_file(path)?;
+            }
+        }
+        Ok(())
     }
 
     /// Writes beside and renames, so that a reader sees all of it or nothing.
     pub(crate) fn write(&self, record: &TaskRecord) -> io::Result<()> {
         let path = self.path(record.exec_id);
-        let beside = path.with_extension("new");
+        let spare = self.lock_spares().pop();
+        let beside = spare.unwrap_or_else(|| path.with_extension("new"));
         let mut file = fs::OpenOptions::new()
             .create(true)
             .truncate(true)
             .write(true)
             .mode(0o600)
             .open(&beside)?;
-        file.write_all(&serde_json::to_vec(record)?)?;
+        file.write_all(&line(record)?)?;
         fs::rename(beside, path)
     }
 
+    /// Adds how far a task is to its record.
+    pub(crate) fn note(&self, exec: ExecId, phase: &PhaseRecord) -> io::Result<()> {
+        let mut file = fs::OpenOptions::new().append(true).open(self.path(exec))?;
+        file.write_all(&line(phase)?)
+    }
+
     pub(crate) fn remove(&self, exec: ExecId) -> io::Result<()> {
-        ignore_missing(fs::remove_file(self.path(exec)))
+        let path = self.path(exec);
+        let mut spares = self.lock_spares();
+        if spares.len() >= SPARES_MAX {
+            return ignore_missing(fs::remove_file(path));
+        }
+        let spare = path.with_extension("spare");
+        match fs::rename(path, &spare) {
+            Ok(()) => spares.push(spare),
+            other => return ignore_missing(other),
+        }
+        Ok(())
+    }
+
+    fn lock_spares(&self) -> std::sync::MutexGuard<'_, Vec<PathBuf>> {
+        self.spares.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// All records, the oldest first, and the files that are none.
@@ -112,9 +156,9 @@ impl TaskRecords {
             if path.extension().is_none_or(|extension| extension != "json") {
                 continue;
             }
-            match serde_json::from_slice::<TaskRecord>(&fs::read(&path)?) {
-                Ok(record) if self.path(record.exec_id) == path => records.push(record),
-                Ok(_) | Err(_) => broken.push(path),
+            match parse(&fs::read(&path)?) {
+                Some(record) if self.path(record.exec_id) == path => records.push(record),
+                Some(_) | None => broken.push(path),
             }
         }
         records.sort_by_key(|record| record.exec_id);
@@ -144,6 +188,23 @@ impl TaskRecords {
     fn path(&self, exec: ExecId) -> PathBuf {
         self.tasks.join(format!("{exec}.json"))
     }
+}
+
+fn line(value: &impl Serialize) -> io::Result<Vec<u8>> {
+    let mut text = serde_json::to_vec(value)?;
+    text.push(b'\n');
+    Ok(text)
+}
+
+/// A record with the last of its phases. One that was not written to its end is not counted.
+fn parse(text: &[u8]) -> Option<TaskRecord> {
+    let mut lines = text.split(|byte| *byte == b'\n');
+    let mut record: TaskRecord = serde_json::from_slice(lines.next()?).ok()?;
+    let phases = lines.filter_map(|line| serde_json::from_slice(line).ok());
+    if let Some(phase) = phases.last() {
+        record.phase = phase;
+    }
+    Some(record)
 }
 
 /// Makes directories that only their owner can enter.
@@ -225,6 +286,33 @@ mod tests {
         let (read, broken) = records.read_all().unwrap();
         assert_eq!(read, [record(1), record(3)]);
         assert_eq!(broken, [place.path().join("tasks/x.json")]);
+    }
+
+    #[test]
+    fn later_phases_are_added_and_files_are_written_again() {
+        let place = tempfile::tempdir().unwrap();
+        let records = TaskRecords::open(place.path()).unwrap();
+        let first = record(1);
+        records.write(&first).unwrap();
+        records.note(first.exec_id, &PhaseRecord::Started).unwrap();
+        // The worker died in the middle of a line.
+        let path = place.path().join(format!("tasks/{}.json", first.exec_id));
+        let mut file = fs::OpenOptions::new().append(true).open(path).unwrap();
+        file.write_all(b"{\"refused\":{").unwrap();
+        let started = TaskRecord {
+            phase: PhaseRecord::Started,
+            ..first
+        };
+        assert_eq!(records.read_all().unwrap().0, [started]);
+        records.remove(record(1).exec_id).unwrap();
+        assert_eq!(records.read_all().unwrap().0, []);
+        records.write(&record(2)).unwrap();
+        assert_eq!(records.read_all().unwrap().0, [record(2)]);
+        assert_eq!(fs::read_dir(place.path().join("tasks")).unwrap().count(), 1);
+        records.remove(record(2).exec_id).unwrap();
+        let again = TaskRecords::open(place.path()).unwrap();
+        assert_eq!(fs::read_dir(place.path().join("tasks")).unwrap().count(), 0);
+        assert_eq!(again.read_all().unwrap().0, []);
     }
 
     #[test]

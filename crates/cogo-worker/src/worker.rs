@@ -11,8 +11,7 @@ use std::time::Duration;
 use cogo_protocol::id::ExecId;
 use cogo_protocol::worker::{Capabilities, WorkerId};
 use cogo_sandbox::exec_dir::{StateDir, StateError};
-use cogo_sandbox::start::{Launcher, StartError};
-use cogo_sandbox::zygote::{Zygote, ZygoteOptions};
+use cogo_sandbox::start::StartError;
 use rustix::fs::{FlockOperation, flock};
 use rustix::rand::{GetRandomFlags, getrandom};
 use tokio::net::TcpListener;
@@ -27,13 +26,16 @@ use crate::connection::{Identity, Shared};
 use crate::handshake::Gate;
 use crate::health::HealthSampler;
 use crate::plan::Planner;
-use crate::starter::Starter;
+use crate::starter::{self, Starter};
 use crate::table::{self, Table, TableConfig, TableHandle};
 use crate::task_record::{TaskRecords, private_dirs, remove_workspace};
 use crate::{instant, join, limits, listen};
 
 /// How long killed tasks may take to be gone.
 const KILL_MAX: Duration = Duration::from_secs(20);
+
+/// Folders of tasks that are over, kept for tasks to come. An empty one takes a few blocks.
+const SPARES_MAX: usize = 32;
 
 /// Why a worker cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -122,7 +124,7 @@ impl Worker {
             .create(&config.state_dir)
             .map_err(|e| io_error("create", &config.state_dir, e))?;
         let lock = lock(&config.state_dir)?;
-        let state = StateDir::open(&config.state_dir)?;
+        let state = StateDir::open(&config.state_dir)?.with_spares(SPARES_MAX)?;
         // As it is seen from everywhere.
         let config = WorkerConfig {
             state_dir: state.path().to_owned(),
@@ -131,11 +133,10 @@ impl Worker {
         let identity = identity(&config)?;
         let records = TaskRecords::open(&config.state_dir)
             .map_err(|e| io_error("open", &config.state_dir, e))?;
-        let zygote = Zygote::start(&Launcher::default(), ZygoteOptions::default())
-            .map_err(WorkerError::Zygote)?;
+        let zygote = starter::start_zygote(config.slots).map_err(WorkerError::Zygote)?;
         // The zygote first, while the process has no thread.
         let watcher = Watcher::start().map_err(WorkerError::Watcher)?;
-        let starter = Starter::new(state, records, Planner::new(&config), zygote);
+        let starter = Starter::new(state, records, Planner::new(&config), zygote, config.slots);
         let table = recovered_table(&config, &starter)?;
         Ok(Self {
             config,
@@ -193,7 +194,8 @@ impl Worker {
         if !self.config.join.is_empty() {
             let managers = self.config.join.clone();
             let token = self.config.token.clone();
-            doors.spawn(join::run(managers, token, shared.clone()));
+            let trust = self.config.trust.clone();
+            doors.spawn(join::run(managers, token, trust, shared.clone()));
         }
         drop(shared);
         ready(address);

@@ -44,6 +44,15 @@ pub enum WorkspaceError {
 ///
 /// Says why it is not to be handed over.
 pub fn resolve(path: &Path, home: &Path, state: &Path) -> Result<PathBuf, WorkspaceError> {
+    resolve_beside(path, &canonical(home), &canonical(state))
+}
+
+/// As [`resolve`], where links in the other two paths are resolved already.
+pub(crate) fn resolve_beside(
+    path: &Path,
+    home: &Path,
+    state: &Path,
+) -> Result<PathBuf, WorkspaceError> {
     let resolved = path.canonicalize().map_err(|source| WorkspaceError::Open {
         path: path.to_owned(),
         source,
@@ -51,7 +60,7 @@ pub fn resolve(path: &Path, home: &Path, state: &Path) -> Result<PathBuf, Worksp
     if !resolved.is_dir() {
         return Err(WorkspaceError::NotADirectory(path.to_owned()));
     }
-    match problem(&resolved, &canonical(home), &canonical(state)) {
+    match problem(&resolved, home, state) {
         None => Ok(resolved),
         Some(problem) => Err(WorkspaceError::NotAProject {
             path: resolved,
@@ -88,7 +97,8 @@ fn problem(path: &Path, home: &Path, state: &Path) -> Option<&'static str> {
     None
 }
 
-fn canonical(path: &Path) -> PathBuf {
+/// A path with its links resolved, as far as that can be done.
+pub(crate) fn canonical(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 

@@ -99,12 +99,27 @@ fn parse_after(text: &str) -> Result<(BlockReason, Option<u64>), String> {
     Ok((reason, Some(time.as_millis())))
 }
 
+/// Most stacks that are told beside the line.
+const STACKS_MAX: usize = 4;
+
+/// Where its threads are, as far as that fits beside the line.
+pub(crate) fn stacks(evidence: &[String]) -> impl Iterator<Item = &str> {
+    let facts = evidence.iter().map(String::as_str);
+    facts.filter(|fact| is_stack(fact)).take(STACKS_MAX)
+}
+
+/// Whether a fact is where a thread is, which fills a line of its own.
+pub(crate) fn is_stack(fact: &str) -> bool {
+    fact.starts_with(cogo_sandbox::stacks::LINE)
+}
+
 /// A block in one line: why, since when, and the most telling facts.
 pub(crate) fn line(reason: BlockReason, duration: Duration, evidence: &[String]) -> String {
     let facts = evidence
         .iter()
-        .take(2)
         .map(String::as_str)
+        .filter(|fact| !is_stack(fact))
+        .take(2)
         .collect::<Vec<_>>()
         .join("; ");
     let reason = reason.describe();

@@ -9,8 +9,8 @@ use clap::{Parser, Subcommand};
 
 use crate::command::analysis::{analyze, impact, map, query};
 use crate::command::{
-    attach, doctor, health, kill, logs, plan, prune, ps, queue, rootfs, run, serve, submit, token,
-    top, wait, why, worker, workers,
+    attach, doctor, fix, health, kill, logs, plan, prune, ps, queue, rootfs, run, serve, submit,
+    test, token, top, wait, watch, why, worker, workers,
 };
 use crate::exit_code;
 use crate::failure::Failure;
@@ -49,7 +49,10 @@ enum Command {
     Prune(prune::Options),
     Doctor(doctor::Options),
     Rootfs(rootfs::Options),
+    Test(Box<test::Options>),
+    Watch(Box<watch::Options>),
     Plan(Box<plan::Options>),
+    Fix(Box<fix::Options>),
     Analyze(analyze::Options),
     Query(query::Options),
     Impact(impact::Options),
@@ -96,11 +99,17 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Command::Prune(options) => prune::run(options, &state()?),
         Command::Doctor(options) => doctor::run(options),
         Command::Rootfs(options) => rootfs::run(options, &state()?),
+        Command::Test(options) => {
+            let test = state().and_then(|state| test::run(options, &state));
+            test.map_err(|failure| failure.code(exit_code::NOT_STARTED))
+        }
+        Command::Watch(options) => watch::run(options, &state()?),
         Command::Analyze(options) => analyze::run(options, &state()?),
         Command::Query(options) => query::run(options, &state()?),
         Command::Impact(options) => impact::run(options, &state()?),
         Command::Map(options) => map::run(options, &state()?),
         Command::Plan(options) => plan::run(options, &state()?),
+        Command::Fix(options) => fix::run(options, &state()?),
         Command::Worker(options) => worker::run(options, &state()?),
         Command::Serve(options) => serve::run(options, &state()?),
         Command::Submit(options) => submit::run(options, cli.state_dir.as_deref())
@@ -132,7 +141,7 @@ fn passes_a_code_on(arguments: &[OsString]) -> bool {
         match argument.to_str() {
             Some("--state-dir") => drop(arguments.next()),
             Some(option) if option.starts_with('-') => {}
-            Some(command) => return ["run", "attach", "submit", "wait"].contains(&command),
+            Some(command) => return ["run", "attach", "submit", "test", "wait"].contains(&command),
             None => return false,
         }
     }

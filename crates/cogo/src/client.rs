@@ -3,12 +3,11 @@
 //! One connection for each request: commands ask little and end soon.
 
 mod address;
-mod wire;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use clap::Args;
+use cogo_worker::wire::Trust;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
@@ -16,7 +15,6 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio_rustls::rustls::ClientConfig;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
@@ -24,7 +22,7 @@ use crate::failure::Failure;
 use crate::state;
 
 pub(crate) use address::{Address, ServerFile};
-pub(crate) use wire::Wire;
+pub(crate) use cogo_worker::wire::Wire;
 
 /// Before every path of the API.
 const PREFIX: &str = "/api/sandbox";
@@ -56,7 +54,8 @@ impl ServerOptions {
 pub(crate) struct Client {
     address: Address,
     token: Option<String>,
-    tls: Option<Arc<ClientConfig>>,
+    /// For a server that speaks TLS.
+    trust: Option<Trust>,
 }
 
 impl Client {
@@ -78,14 +77,14 @@ impl Client {
                 })?
                 .address()?,
         };
-        let tls = address
+        let trust = address
             .is_secure()
-            .then(|| wire::tls_config(options.ca_cert.as_deref()))
+            .then(|| Trust::load(options.ca_cert.as_deref()))
             .transpose()?;
         Ok(Self {
             address,
             token: token(options)?,
-            tls,
+            trust,
         })
     }
 
@@ -198,9 +197,13 @@ impl Client {
     }
 
     async fn dial(&self) -> Result<Wire, Failure> {
-        Wire::dial(&self.address, self.tls.clone())
-            .await
-            .map_err(|error| self.unreachable(&error))
+        Wire::dial(
+            self.address.host(),
+            self.address.port(),
+            self.trust.as_ref(),
+        )
+        .await
+        .map_err(|error| self.unreachable(&error))
     }
 
     fn unreachable(&self, cause: &dyn std::error::Error) -> Failure {

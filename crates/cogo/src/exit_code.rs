@@ -7,6 +7,10 @@ use cogo_sandbox::verdict::{ExitStatus, Outcome};
 pub(crate) const FAILURE: u8 = 1;
 /// Bad usage of a command other than `run`, `attach` and `wait`.
 pub(crate) const USAGE: u8 = 2;
+/// `fix` repaired some errors, and the command still fails.
+pub(crate) const IMPROVED: u8 = 3;
+/// `fix` found nothing that helps.
+pub(crate) const NOT_FIXED: u8 = 4;
 /// The command hung and was stopped for that.
 pub(crate) const BLOCKED: u8 = 122;
 /// Nobody saw how the command ended.

@@ -93,7 +93,7 @@ fn of_outcome(outcome: &Outcome) -> Option<Hint> {
         ),
         Outcome::Blocked { block, .. } => (
             "blocked",
-            block.evidence.join("; "),
+            facts(&block.evidence),
             "let it go on with --block-policy warn, or wait longer with --block-after",
         ),
         Outcome::Unknown { .. } => (
@@ -166,6 +166,15 @@ fn of_network(network: &Network, output: &str) -> Option<Hint> {
         fact: fact.to_owned(),
         advice,
     })
+}
+
+/// Facts in one line. Stacks fill lines of their own elsewhere.
+fn facts(evidence: &[String]) -> String {
+    let facts = evidence.iter().map(String::as_str);
+    let facts: Vec<&str> = facts
+        .filter(|fact| !crate::blocks::is_stack(fact))
+        .collect();
+    facts.join("; ")
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! user is told when a command cannot do its work.
 
 mod blocks;
+mod cancel;
 mod cli;
 mod client;
 mod command;

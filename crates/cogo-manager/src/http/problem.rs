@@ -4,6 +4,7 @@
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use cogo_protocol::job::JobId;
 use cogo_protocol::task::TaskId;
 use cogo_protocol::worker::WorkerId;
 use cogo_store::StoreError;
@@ -12,6 +13,7 @@ use serde::Serialize;
 use tracing::error;
 
 use crate::coordinator::RequestError;
+use crate::jobs::JobRefusal;
 use crate::runtime::Stopped;
 
 /// Why a request was refused.
@@ -71,6 +73,15 @@ impl Problem {
             format!("there is no task `{id}`"),
         )
         .hint("`GET /api/sandbox/tasks` lists the tasks that are known")
+    }
+
+    pub(crate) fn no_such_job(id: &JobId) -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "no_such_job",
+            format!("there is no job `{id}`"),
+        )
+        .hint("`GET /api/sandbox/jobs` lists the jobs that are known")
     }
 
     pub(crate) fn no_such_worker(id: &WorkerId) -> Self {
@@ -175,6 +186,27 @@ impl From<RequestError> for Problem {
             RequestError::NotApplicable(why) => {
                 Self::new(StatusCode::CONFLICT, "not_applicable", why)
             }
+        }
+    }
+}
+
+impl From<JobRefusal> for Problem {
+    fn from(refusal: JobRefusal) -> Self {
+        let detail = refusal.to_string();
+        match refusal {
+            JobRefusal::NotOffered(_) => {
+                Self::new(StatusCode::NOT_IMPLEMENTED, "not_offered", detail)
+            }
+            JobRefusal::Invalid(_) => Self::invalid(detail),
+            JobRefusal::Differs(_) => Self::new(StatusCode::CONFLICT, "job_differs", detail)
+                .hint("a job's name stands for one request; choose another name"),
+            JobRefusal::Full(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, "jobs_full", detail)
+                .hint("try again when some are done"),
+            JobRefusal::Stopping => Stopped.into(),
+            JobRefusal::Directory(error) => {
+                Self::internal("failed to make the folder of a job", &error)
+            }
+            JobRefusal::Store(error) => error.into(),
         }
     }
 }

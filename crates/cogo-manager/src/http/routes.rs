@@ -10,6 +10,7 @@ use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 use axum::routing::{MethodFilter, on};
+use cogo_protocol::job::JobId;
 use cogo_protocol::task::TaskId;
 use cogo_protocol::worker::WorkerId;
 use cogo_store::Scope;
@@ -83,14 +84,6 @@ impl Operation {
             problems,
             describe: Vec::new(),
         }
-    }
-
-    /// It is named by the protocol and refuses everything so far.
-    pub(super) fn not_built(self) -> Self {
-        self.problem(StatusCode::NOT_IMPLEMENTED)
-            .describe(|operation, _| {
-                operation.insert("x-not-built".to_owned(), Value::Bool(true));
-            })
     }
 
     /// It may refuse like this too.
@@ -278,6 +271,8 @@ fn insert_answer(operation: &mut Map<String, Value>, status: StatusCode, answer:
 fn path_schema(path: &str, name: &str, schemas: &mut SchemaGenerator) -> Value {
     if path.starts_with("/tasks/") {
         schemas.subschema_for::<TaskId>().to_value()
+    } else if path.starts_with("/jobs/") || path.starts_with("/analysis/") {
+        schemas.subschema_for::<JobId>().to_value()
     } else if path.starts_with("/workers/") || name == "workerId" {
         schemas.subschema_for::<WorkerId>().to_value()
     } else {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::Api;
 use super::extract::Query;
 use super::problem::Problem;
-use super::routes::{ADMIN, Operation, READ, Routes};
+use super::routes::{Operation, READ, Routes};
 use crate::clock;
 use crate::coordinator::{Answer, ClientRequest};
 use crate::tasks::unexpected;
@@ -81,46 +81,6 @@ pub(super) fn add(routes: Routes) -> Routes {
             .answer::<QueueReport>(StatusCode::OK, "the queue"),
             queue,
         )
-        .add(
-            Operation::new(
-                Method::POST,
-                "/analyze/repository",
-                ADMIN,
-                "Analyze a repository (not built yet)",
-            )
-            .not_built(),
-            not_built_yet,
-        )
-        .add(
-            Operation::new(
-                Method::GET,
-                "/analysis/{id}/status",
-                READ,
-                "How far an analysis is (not built yet)",
-            )
-            .not_built(),
-            not_built_yet,
-        )
-        .add(
-            Operation::new(
-                Method::GET,
-                "/analysis/{id}/results",
-                READ,
-                "What an analysis found (not built yet)",
-            )
-            .not_built(),
-            not_built_yet,
-        )
-        .add(
-            Operation::new(
-                Method::POST,
-                "/fix-compilation",
-                ADMIN,
-                "Repair a build (not built yet)",
-            )
-            .not_built(),
-            not_built_yet,
-        )
 }
 
 async fn health(State(api): State<Arc<Api>>) -> Result<Json<HealthReport>, Problem> {
@@ -162,12 +122,4 @@ async fn queue(
         Answer::Queue { tasks, total } => Ok(Json(QueueReport { tasks, total })),
         answer => unexpected(&answer),
     }
-}
-
-async fn not_built_yet() -> Problem {
-    Problem::new(
-        StatusCode::NOT_IMPLEMENTED,
-        "not_built_yet",
-        "this door is named by the protocol and not built yet",
-    )
 }

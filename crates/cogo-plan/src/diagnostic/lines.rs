@@ -7,7 +7,7 @@ const LINE_MAX: usize = 16 * 1024 * 1024;
 
 /// Puts chunks together to lines.
 #[derive(Debug, Default)]
-pub(super) struct Lines {
+pub(crate) struct Lines {
     /// The line that has no end yet.
     partial: Vec<u8>,
 }
@@ -16,7 +16,7 @@ impl Lines {
     /// Hands every line that is now complete to `each`, without its end and without colors.
     ///
     /// A carriage return ends a line too: what a progress bar overwrites was there to be read.
-    pub(super) fn feed(&mut self, mut bytes: &[u8], mut each: impl FnMut(&str)) {
+    pub(crate) fn feed(&mut self, mut bytes: &[u8], mut each: impl FnMut(&str)) {
         while let Some(end) = memchr::memchr2(b'\n', b'\r', bytes) {
             let (line, rest) = bytes.split_at(end);
             // An empty piece behind a carriage return is the end of a `\r\n`, or nothing.
@@ -34,7 +34,7 @@ impl Lines {
     }
 
     /// Hands on what has no end yet, because there will be no more of it.
-    pub(super) fn finish(&mut self, mut each: impl FnMut(&str)) {
+    pub(crate) fn finish(&mut self, mut each: impl FnMut(&str)) {
         let whole = std::mem::take(&mut self.partial);
         let whole = whole.strip_suffix(&[RETURNED]).unwrap_or(&whole);
         if !whole.is_empty() {

@@ -101,6 +101,7 @@ impl Place {
             workspace: root.join("workspace"),
             artifacts: root.join(name).join("artifacts"),
             cache: Some(Cache::new(root.join("cache"))),
+            test_history: None,
             parallel: None,
         };
         std::fs::create_dir_all(root.join(name)).expect("a folder");
@@ -129,6 +130,7 @@ fn in_short(event: &Event<'_>) -> Option<String> {
         }
         Event::StepCached { step } => Some(format!("{step}: cached")),
         Event::StepSkipped { step } => Some(format!("{step}: skipped")),
+        Event::StepTests { step, report } => Some(format!("{step}: {:?}", report.outcome)),
         Event::StepDiagnostic { step, diagnostic } => {
             Some(format!("{step}: {}", crate::diagnostic::line(diagnostic)))
         }

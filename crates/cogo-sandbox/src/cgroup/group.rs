@@ -291,6 +291,22 @@ impl Cgroup {
         usage
     }
 
+    /// What the group used so far, with peaks that begin anew where the kernel can do that. For
+    /// [`CgroupUsage::since`].
+    pub(crate) fn usage_from_here(&self) -> CgroupUsage {
+        self.memory_peak_seen.set(0);
+        if let Some(Directory {
+            version: Version::V1,
+            path,
+            ..
+        }) = self.made_with(Controller::Memory)
+        {
+            // Refused, the old peak is known and not told again.
+            let _ = file::write(&path.join("memory.max_usage_in_bytes"), "0");
+        }
+        self.usage()
+    }
+
     /// How often limits were hit so far.
     ///
     /// # Errors
@@ -331,6 +347,12 @@ impl Cgroup {
         tells
             .then(|| LimitEvent::watch(&directory.path.join("pids.events")).ok())
             .flatten()
+    }
+
+    /// The file that counts the processes and threads of the group's parent with all its groups.
+    pub fn crowd_file(&self) -> Option<PathBuf> {
+        let directory = self.made_with(Controller::Pids)?;
+        Some(directory.path.parent()?.join("pids.current"))
     }
 
     /// Opens the group's counters for many looks at a fast pace.

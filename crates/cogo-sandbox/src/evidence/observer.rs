@@ -106,6 +106,16 @@ impl Observer {
         self.gauge.pids_refused()
     }
 
+    /// Processes and threads of the whole tree, and their limit.
+    pub fn pids_now(&self) -> Bounded {
+        self.pids_in_use()
+    }
+
+    /// The file that counts the processes and threads of this exec and all beside it.
+    pub fn crowd_file(&self) -> Option<PathBuf> {
+        self.cgroup.as_ref().and_then(Cgroup::crowd_file)
+    }
+
     /// Looks at the tree as a whole: what of its limits is near.
     pub fn survey(&self) -> Sample {
         let glance = self.glance();

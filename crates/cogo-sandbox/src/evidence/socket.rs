@@ -61,7 +61,12 @@ enum Socket {
         listens: bool,
         connected: bool,
     },
+    /// Where a JVM answers questions about itself, once somebody like us asked one.
+    Tools,
 }
+
+/// How the name of such a socket begins, in a private directory of the sandbox.
+const JVM_TOOLS: &str = "/tmp/.java_pid";
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Tcp {
@@ -184,6 +189,8 @@ impl Sockets {
                 }
             }
             Some(Socket::Tcp(tcp)) => self.tcp(tcp, inode, holders),
+            // Its clients are tools, for which the program does nothing.
+            Some(Socket::Tools) => Target::Event,
             Some(Socket::Unix { listens: true, .. }) => Target::Listener { waiting: 0 },
             Some(Socket::Unix {
                 connected: true, ..
@@ -203,7 +210,7 @@ impl Sockets {
             Socket::Tcp(found) if found.local == tcp.remote && found.remote == tcp.local => {
                 Some((*other, *found))
             }
-            Socket::Tcp(_) | Socket::Datagram | Socket::Unix { .. } => None,
+            Socket::Tcp(_) | Socket::Datagram | Socket::Tools | Socket::Unix { .. } => None,
         });
         let is_connected = matches!(tcp.state, ESTABLISHED | CLOSE_WAIT);
         match (self.reach, peer) {
@@ -310,6 +317,10 @@ fn parse_unix(line: &str) -> Option<(u64, Socket)> {
         listens: flags & ACCEPTS != 0,
         connected: state == CONNECTED,
     };
+    let is_for_tools = |path: &&str| path.starts_with(JVM_TOOLS);
+    if flags & ACCEPTS != 0 && fields.get(7).is_some_and(is_for_tools) {
+        return Some((fields.get(6)?.parse().ok()?, Socket::Tools));
+    }
     Some((fields.get(6)?.parse().ok()?, socket))
 }
 
@@ -334,6 +345,8 @@ mod tests {
         let pair = "0000000000000000: 00000003 00000000 00000000 0001 03 21";
         let expected = |listens, connected| Socket::Unix { listens, connected };
         assert_eq!(parse_unix(listens), Some((20, expected(true, false))));
+        let tools = "0000000000000000: 00000002 00000000 00010000 0001 01 22 /tmp/.java_pid7.tmp";
+        assert_eq!(parse_unix(tools), Some((22, Socket::Tools)));
         assert_eq!(parse_unix(pair), Some((21, expected(false, true))));
     }
 }

@@ -108,6 +108,14 @@ pub(super) fn id_inside(pid: i32, tid: i32) -> Option<i32> {
     ids.split_ascii_whitespace().next_back()?.parse().ok()
 }
 
+/// Whether a process has a handler for `SIGQUIT`, by which some runtimes are asked about themselves.
+pub fn handles_quit(pid: i32) -> bool {
+    let text = proc_file::read(&format!("/proc/{pid}/status")).unwrap_or_default();
+    let caught = proc_file::value(&text, "SigCgt");
+    let caught = caught.and_then(|bits| u64::from_str_radix(bits, 16).ok());
+    caught.is_some_and(|bits| bits & (1 << (libc::SIGQUIT - 1)) != 0)
+}
+
 /// The kernel function a thread sleeps in; empty where that is not told.
 pub(super) fn kernel_function(pid: i32, tid: i32) -> String {
     let text = proc_file::read(&format!("/proc/{pid}/task/{tid}/wchan")).unwrap_or_default();

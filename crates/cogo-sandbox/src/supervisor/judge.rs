@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::StopCause;
 use super::output::LogOutcome;
+use super::{Counted, StopCause};
 use crate::cgroup::{CgroupEvents, CgroupUsage};
 use crate::spec::Limits;
 use crate::sys::ReapedUsage;
@@ -38,8 +38,9 @@ pub(super) struct Facts {
     pub(super) core_dumped: bool,
     /// Why it was stopped, if it was.
     pub(super) stop: Option<StopCause>,
-    /// What the group had counted before the command started; a session's group has a past.
-    pub(super) events_before: CgroupEvents,
+    /// What the group had counted before the command started; the group of a session,
+    /// or of a sandbox that served before, has a past.
+    pub(super) before: Counted,
     pub(super) events: Option<CgroupEvents>,
     pub(super) cgroup_usage: Option<CgroupUsage>,
     /// Of the command and what it waited for.
@@ -112,7 +113,7 @@ impl Facts {
 
     fn events_since_start(&self) -> CgroupEvents {
         let now = self.events.unwrap_or_default();
-        let before = self.events_before;
+        let before = self.before.events;
         CgroupEvents {
             oom_kills: now.oom_kills.saturating_sub(before.oom_kills),
             pids_limit_hits: now.pids_limit_hits.saturating_sub(before.pids_limit_hits),

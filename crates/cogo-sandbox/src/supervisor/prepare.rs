@@ -15,7 +15,9 @@ use super::input::{Input, Sink};
 use super::judge::Facts;
 use super::output::{Outputs, READ_MAX};
 use super::proxy_process::ProxyProcess;
-use super::{Command, Parked, Secrets, Supervisor, check, invalid, orphans, step};
+use super::{
+    Command, Counted, MadeFor, Parked, Secrets, Supervisor, check, invalid, orphans, step,
+};
 use crate::cgroup::{Cgroup, CgroupCapabilities, CgroupLimits, CgroupVersion, Cgroups};
 use crate::exec_dir::{ExecDir, ExecLock, Running, unix_time_ms};
 use crate::init::{ExecReport, ProcessLimits, Seal, SpawnRequest};
@@ -47,6 +49,7 @@ pub(super) fn prepare(
         exec,
         spec,
         secrets,
+        reuse,
         ..
     } = request;
     let exec = ExecDir::at(exec);
@@ -56,10 +59,13 @@ pub(super) fn prepare(
     if !parked.is_sealed {
         fit(&mut parked, &exec, &spec, capabilities)?;
     }
-    let Parked {
-        sandbox, cgroup, ..
-    } = parked;
-    start_command(exec, lock, spec, secrets, sandbox, cgroup, capabilities)
+    if reuse && secrets.is_empty() {
+        let made_for = parked.made_for.take();
+        parked.made_for = made_for.or_else(|| MadeFor::of(&spec, &exec, parked.cgroup.as_ref()));
+    } else {
+        parked.made_for = None;
+    }
+    start_command(exec, lock, spec, secrets, parked, capabilities)
 }
 
 /// What an exec of a session is bounded by: the session's limits, shared with its other execs.
@@ -91,16 +97,19 @@ pub(super) fn prepare_in_session(
         disk: session.disk,
         ..spec.limits
     };
-    let exec = ExecDir::at(exec);
-    start_command(
-        exec,
-        lock,
-        spec,
-        secrets,
-        share.sandbox,
-        share.cgroup,
-        capabilities,
-    )
+    // Read before the command can hit a limit. What the session used is not this exec's.
+    let events = share
+        .cgroup
+        .as_ref()
+        .and_then(|cgroup| cgroup.events().ok());
+    let parked = Parked {
+        before: Counted {
+            events: events.unwrap_or_default(),
+            ..Counted::default()
+        },
+        ..Parked::fresh(share.sandbox, share.cgroup)
+    };
+    start_command(ExecDir::at(exec), lock, spec, secrets, parked, capabilities)
 }
 
 /// Bounds a sandbox, furnishes it and seals it.
@@ -202,13 +211,13 @@ fn shows(spec: &ExecSpec, directory: &Path) -> bool {
 
 /// Tells a directory from another one that was put in its place.
 #[derive(Debug, PartialEq, Eq)]
-struct DirectoryId {
+pub(super) struct DirectoryId {
     device: u64,
     inode: u64,
 }
 
 impl DirectoryId {
-    fn of(path: &Path) -> Option<Self> {
+    pub(super) fn of(path: &Path) -> Option<Self> {
         use std::os::unix::fs::MetadataExt;
         let found = std::fs::metadata(path).ok()?;
         Some(Self {
@@ -226,11 +235,7 @@ pub(super) fn make_sandbox(
 ) -> Result<Parked, Refusal> {
     let cgroup = make_group(name, cgroups)?;
     let sandbox = Blank::create(Shape::of(design), cgroup.as_ref())?.build(design)?;
-    Ok(Parked {
-        sandbox,
-        cgroup,
-        is_sealed: false,
-    })
+    Ok(Parked::fresh(sandbox, cgroup))
 }
 
 /// A sandbox of the usual shape that is not built yet, with the group it lives in.
@@ -249,11 +254,7 @@ impl ParkedBlank {
 
     pub(super) fn build(self, design: &Design) -> Result<Parked, Refusal> {
         let sandbox = self.blank.build(design)?;
-        Ok(Parked {
-            sandbox,
-            cgroup: self.cgroup,
-            is_sealed: false,
-        })
+        Ok(Parked::fresh(sandbox, self.cgroup))
     }
 }
 
@@ -420,20 +421,20 @@ fn start_command(
     lock: ExecLock,
     spec: ExecSpec,
     secrets: Secrets,
-    mut sandbox: Sandbox,
-    cgroup: Option<Cgroup>,
+    parked: Parked,
     capabilities: &CgroupCapabilities,
 ) -> Result<Prepared, Refusal> {
+    let Parked {
+        mut sandbox,
+        cgroup,
+        before,
+        made_for,
+        ..
+    } = parked;
     let redactor = redactor(&secrets)?;
     let (proxy, proxy_variables) = start_proxy(&mut sandbox, &spec.network)?;
     let pipes = step("make pipes", Pipes::new(&spec))?;
     let request = spawn_request(&spec, secrets, proxy_variables);
-    // A fresh group has counted nothing. A session's is read before the command can hit a limit.
-    let events_before = cgroup
-        .as_ref()
-        .filter(|_| sandbox.is_link())
-        .and_then(|cgroup| cgroup.events().ok())
-        .unwrap_or_default();
     let channel = sandbox.spawn(request, &pipes.theirs())?;
     let now = Instant::now();
     // The folder is filled while process 1 starts the command: its output waits in the pipes, and
@@ -477,7 +478,7 @@ fn start_command(
     };
     exec.write_running(&running).map_err(|e| failed_by(&e))?;
     let facts = Facts {
-        events_before,
+        before,
         scratch_size: spec.limits.disk.unwrap_or(SCRATCH_DEFAULT),
         ..Facts::default()
     };
@@ -485,6 +486,7 @@ fn start_command(
         in_session: sandbox.is_link(),
         clocks: Clocks::start(&spec.limits, now),
         scratch: sandbox.scratch.take(),
+        made_for,
         sandbox: Some(sandbox),
         command: Command { group, pidfd },
         exec,

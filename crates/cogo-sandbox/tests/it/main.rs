@@ -11,4 +11,6 @@ mod hostile;
 mod lifecycle;
 mod log;
 mod refusals;
+mod reuse;
 mod sessions;
+mod spares;

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, Params};
 use serde::Serialize;
 
+use cogo_protocol::job::JobKind;
 use cogo_protocol::task::{TaskId, TaskRequest, TaskState};
 
 use super::{bound, failed};
@@ -28,6 +29,10 @@ const EVENTS_TRIMMED: &str = "UPDATE event_trimmed SET number = max(number, ?1)"
 const TOKEN_PUT: &str = "INSERT INTO token (name, record) VALUES (?1, ?2) \
     ON CONFLICT (name) DO UPDATE SET record = excluded.record";
 const TOKEN_DELETE: &str = "DELETE FROM token WHERE name = ?1";
+const JOB_PUT: &str = "INSERT INTO job (id, kind, is_final, record) VALUES (?1, ?2, ?3, ?4) \
+    ON CONFLICT (id) DO UPDATE SET \
+    kind = excluded.kind, is_final = excluded.is_final, record = excluded.record";
+const JOB_DELETE: &str = "DELETE FROM job WHERE id = ?1";
 
 /// Applies changes within a transaction.
 pub(super) struct Changes<'a> {
@@ -63,6 +68,12 @@ impl<'a> Changes<'a> {
                 self.run(TOKEN_PUT, (&token.name, json(token)?), "put a token")
             }
             Change::TokenDelete(name) => self.run(TOKEN_DELETE, [name], "delete a token"),
+            Change::JobPut(job) => {
+                let kind = job_kind_name(job.kind);
+                let row = (job.id.as_str(), kind, job.state.is_final(), json(job)?);
+                self.run(JOB_PUT, row, "put a job")
+            }
+            Change::JobDelete(id) => self.run(JOB_DELETE, [id.as_str()], "delete a job"),
         }
     }
 
@@ -135,6 +146,15 @@ pub(super) const fn state_name(state: TaskState) -> &'static str {
         TaskState::Blocked => "blocked",
         TaskState::Cancelled => "cancelled",
         TaskState::Lost => "lost",
+    }
+}
+
+/// How the database names a kind of job.
+pub(super) const fn job_kind_name(kind: JobKind) -> &'static str {
+    match kind {
+        JobKind::Analysis => "analysis",
+        JobKind::Fix => "fix",
+        JobKind::Plan => "plan",
     }
 }
 

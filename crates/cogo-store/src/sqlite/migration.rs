@@ -6,7 +6,10 @@ use super::failed;
 use crate::StoreError;
 
 /// Step n leads from version n to n + 1. What was released is never changed.
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_records.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("migrations/0001_records.sql"),
+    include_str!("migrations/0002_jobs.sql"),
+];
 
 /// `cogo` in ASCII: marks the file as ours, in its header.
 const APPLICATION_ID: u32 = 0x636f_676f;

@@ -6,8 +6,9 @@ use std::thread::{self, ThreadId};
 
 use cogo_protocol::command::StdinRequest;
 use cogo_protocol::task::TaskRequest;
+use serde_json::Value;
 
-use crate::{AttemptRecord, Change, Done, EventRecord, TaskRecord, WorkerRecord};
+use crate::{AttemptRecord, Change, Done, EventRecord, JobRecord, TaskRecord, WorkerRecord};
 
 /// About how many bytes of changes wait in the queue at most. A call that is bigger by itself waits
 /// until the queue is empty. As much again may be in the writer's hands.
@@ -103,7 +104,11 @@ fn size(change: &Change) -> usize {
             Change::EventAppend(event) => size_of::<EventRecord>() + event.json.len(),
             Change::TokenPut(token) => size_of_val(&**token) + token.name.len(),
             Change::TokenDelete(name) => name.len(),
-            Change::TaskDelete(_) | Change::WorkerDelete(_) | Change::EventsTrim(_) => 0,
+            Change::JobPut(job) => job_size(job),
+            Change::TaskDelete(_)
+            | Change::WorkerDelete(_)
+            | Change::EventsTrim(_)
+            | Change::JobDelete(_) => 0,
         }
 }
 
@@ -113,6 +118,27 @@ fn task_size(task: &TaskRecord) -> usize {
         + task.submitter.len()
         + task.error.as_ref().map_or(0, String::len)
         + task.attempts.iter().map(attempt_size).sum::<usize>()
+}
+
+fn job_size(job: &JobRecord) -> usize {
+    size_of::<JobRecord>()
+        + value_size(&job.request)
+        + job.result.as_ref().map_or(0, value_size)
+        + job.error.as_ref().map_or(0, String::len)
+}
+
+/// Values are nested as deeply as their parser lets them be, 128 levels.
+fn value_size(value: &Value) -> usize {
+    size_of::<Value>()
+        + match value {
+            Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+            Value::String(text) => text.len(),
+            Value::Array(values) => values.iter().map(value_size).sum(),
+            Value::Object(fields) => fields
+                .iter()
+                .map(|(name, value)| name.len() + value_size(value))
+                .sum(),
+        }
 }
 
 fn attempt_size(attempt: &AttemptRecord) -> usize {

@@ -6,15 +6,20 @@ use std::sync::{Mutex, MutexGuard};
 use rusqlite::{Connection, OptionalExtension, Params, Row};
 use serde::de::DeserializeOwned;
 
+use cogo_protocol::job::JobId;
 use cogo_protocol::task::{TaskId, TaskState};
 
-use super::apply::state_name;
+use super::apply::{job_kind_name, state_name};
 use super::{bound, connection, failed};
-use crate::{EventRecord, StoreError, TaskFilter, TaskRecord, TokenRecord, WorkerRecord};
+use crate::{
+    EventRecord, JobFilter, JobRecord, StoreError, TaskFilter, TaskRecord, TokenRecord,
+    WorkerRecord,
+};
 
 /// Connections that are kept while nobody reads.
 const IDLE_MAX: usize = 4;
-const TASKS_LIMIT: usize = 100;
+/// Tasks and jobs of a page when nothing is asked for.
+const PAGE_LEN: usize = 100;
 const OPEN: [TaskState; 3] = [TaskState::Queued, TaskState::Leased, TaskState::Running];
 
 const TASK: &str = "SELECT task.number, task.id, record, request FROM task \
@@ -30,6 +35,12 @@ const EVENTS: &str = "SELECT number, record FROM event WHERE number > ?1 ORDER B
 const EVENT_LAST: &str = "SELECT max(ifnull((SELECT max(number) FROM event), 0), number) \
     FROM event_trimmed";
 const TOKENS: &str = "SELECT name, record FROM token ORDER BY name";
+const JOBS_OPEN: &str = "SELECT id, record FROM job WHERE is_final = 0 ORDER BY number";
+const JOB: &str = "SELECT id, record FROM job WHERE id = ?1";
+const JOBS: &str = "SELECT id, record FROM job \
+    WHERE (?1 IS NULL OR kind = ?1) \
+    AND (?2 IS NULL OR number < (SELECT number FROM job WHERE id = ?2)) \
+    ORDER BY number DESC LIMIT ?3";
 
 /// Connections for reading: one for each reader at a time, a few of them kept.
 #[derive(Debug)]
@@ -90,7 +101,7 @@ pub(super) fn tasks(
     filter: &TaskFilter,
 ) -> Result<Vec<TaskRecord>, StoreError> {
     let before = filter.before.map_or(i64::MAX, bound);
-    let limit = filter.limit.unwrap_or(TASKS_LIMIT);
+    let limit = filter.limit.unwrap_or(PAGE_LEN);
     if filter.states.is_empty() {
         let parameters = (before, bound(limit as u64));
         let rows = rows(connection, TASKS, parameters, TaskRow::read)?;
@@ -157,6 +168,33 @@ pub(super) fn event_last(connection: &Connection) -> Result<u64, StoreError> {
 pub(super) fn tokens(connection: &Connection) -> Result<Vec<TokenRecord>, StoreError> {
     let rows = rows(connection, TOKENS, (), named)?;
     let parse = |(name, record): (String, String)| from_json(&record, || format!("token `{name}`"));
+    rows.into_iter().map(parse).collect()
+}
+
+pub(super) fn jobs_open(connection: &Connection) -> Result<Vec<JobRecord>, StoreError> {
+    parse_jobs(rows(connection, JOBS_OPEN, (), named)?)
+}
+
+pub(super) fn job(connection: &Connection, id: &JobId) -> Result<Option<JobRecord>, StoreError> {
+    let rows = rows(connection, JOB, [id.as_str()], named)?;
+    Ok(parse_jobs(rows)?.pop())
+}
+
+pub(super) fn jobs(
+    connection: &Connection,
+    filter: &JobFilter,
+) -> Result<Vec<JobRecord>, StoreError> {
+    let limit = filter.limit.unwrap_or(PAGE_LEN);
+    let parameters = (
+        filter.kind.map(job_kind_name),
+        filter.before.as_ref().map(JobId::as_str),
+        bound(limit as u64),
+    );
+    parse_jobs(rows(connection, JOBS, parameters, named)?)
+}
+
+fn parse_jobs(rows: Vec<(String, String)>) -> Result<Vec<JobRecord>, StoreError> {
+    let parse = |(id, record): (String, String)| from_json(&record, || format!("job `{id}`"));
     rows.into_iter().map(parse).collect()
 }
 

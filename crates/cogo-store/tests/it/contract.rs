@@ -5,12 +5,13 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use cogo_protocol::job::{JobKind, JobState};
 use cogo_protocol::task::TaskState;
-use cogo_store::{Change, Store, StoreError, TaskFilter, TaskRecord};
+use cogo_store::{Change, JobFilter, JobRecord, Store, StoreError, TaskFilter, TaskRecord};
 
 use crate::fixture::{
-    Place, append, begin, commit, ended_task, event, hold_writer, id, put_task, put_token,
-    put_worker, task, token, worker,
+    Place, append, begin, commit, ended_task, event, hold_writer, id, job, put_job, put_task,
+    put_token, put_worker, task, token, worker,
 };
 
 /// Makes a test of each function of this suite, for one kind of place.
@@ -44,6 +45,8 @@ macro_rules! contract_for {
             the_last_number_outlives_trimming
             open_tasks_come_in_the_order_of_submission
             tasks_are_filtered_and_paged
+            jobs_are_kept_in_the_order_of_submission
+            jobs_are_filtered_and_paged
             deleted_records_are_gone
             odd_names_are_names
             big_requests_survive_changes_of_state
@@ -355,6 +358,67 @@ fn tasks_are_filtered_and_paged<P: Place>() {
     }
     let expected: Vec<u64> = (1..=250).rev().filter(|number| number % 3 < 2).collect();
     assert_eq!(paged, expected);
+}
+
+fn job_names(jobs: &[JobRecord]) -> Vec<&str> {
+    jobs.iter().map(|job| job.id.as_str()).collect()
+}
+
+fn jobs_are_kept_in_the_order_of_submission<P: Place>() {
+    let place = P::new();
+    let (first, second) = (job("z", JobState::Queued), job("a", JobState::Running));
+    let ended = job("ended", JobState::Failed);
+    {
+        let store = place.open();
+        assert_eq!(store.jobs(&JobFilter::default()).unwrap(), []);
+        let changes = vec![put_job(&first), put_job(&ended), put_job(&second)];
+        commit(&*store, changes).unwrap();
+        // Its place stays when it changes.
+        let asked = JobRecord {
+            cancel_requested: true,
+            ..first.clone()
+        };
+        commit(&*store, vec![put_job(&asked)]).unwrap();
+    }
+    let store = place.open();
+    let open = store.jobs_open().unwrap();
+    assert_eq!(job_names(&open), ["z", "a"]);
+    assert!(open[0].cancel_requested);
+    assert_eq!(store.job(&ended.id).unwrap(), Some(ended.clone()));
+    commit(&*store, vec![Change::JobDelete(ended.id.clone())]).unwrap();
+    assert_eq!(store.job(&ended.id).unwrap(), None);
+    assert_eq!(
+        job_names(&store.jobs(&JobFilter::default()).unwrap()),
+        ["a", "z"]
+    );
+}
+
+fn jobs_are_filtered_and_paged<P: Place>() {
+    let place = P::new();
+    let store = place.open();
+    for number in 0..6 {
+        let mut job = job(&format!("j{number}"), JobState::Succeeded);
+        if number % 2 == 1 {
+            job.kind = JobKind::Fix;
+        }
+        commit(&*store, vec![put_job(&job)]).unwrap();
+    }
+    let page = |kind, before: Option<&str>, limit| {
+        let before = before.map(|name| name.parse().unwrap());
+        let filter = JobFilter {
+            kind,
+            before,
+            limit,
+        };
+        let jobs = store.jobs(&filter).unwrap();
+        job_names(&jobs).join(" ")
+    };
+    assert_eq!(page(None, None, Some(2)), "j5 j4");
+    assert_eq!(page(None, Some("j4"), Some(2)), "j3 j2");
+    assert_eq!(page(Some(JobKind::Fix), None, None), "j5 j3 j1");
+    assert_eq!(page(Some(JobKind::Fix), Some("j2"), None), "j1");
+    assert_eq!(page(Some(JobKind::Analysis), None, None), "");
+    assert_eq!(page(None, Some("unknown"), None), "");
 }
 
 fn deleted_records_are_gone<P: Place>() {

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 
 use cogo_protocol::exec::Isolation;
+use cogo_protocol::job::{JobKind, JobState};
 use cogo_protocol::recovery::{Adjustment, Cause, RecoveryRecord, Strategy};
 use cogo_protocol::task::{Fence, TaskId, TaskRequest, TaskState};
 use cogo_protocol::verdict::{Outcome, Verdict};
 use cogo_protocol::worker::Capabilities;
 use cogo_store::{
-    AttemptRecord, Change, EventRecord, Scope, Store, StoreError, TaskRecord, TokenRecord,
-    WorkerRecord,
+    AttemptRecord, Change, EventRecord, JobRecord, Scope, Store, StoreError, TaskRecord,
+    TokenRecord, WorkerRecord,
 };
 use tempfile::TempDir;
 
@@ -174,6 +175,26 @@ pub(crate) fn token(name: &str) -> TokenRecord {
         created_at_ms: 1,
         expires_at_ms: Some(2),
     }
+}
+
+pub(crate) fn job(name: &str, state: JobState) -> JobRecord {
+    JobRecord {
+        id: name.parse().unwrap(),
+        kind: JobKind::Plan,
+        request: serde_json::json!({"plan": "steps: []", "inputs": ["a=b"]}),
+        submitter: "ci".to_owned(),
+        state,
+        cancel_requested: false,
+        result: state.is_final().then(|| serde_json::json!([1, "two"])),
+        error: None,
+        created_at_ms: 1,
+        started_at_ms: Some(2),
+        ended_at_ms: state.is_final().then_some(3),
+    }
+}
+
+pub(crate) fn put_job(job: &JobRecord) -> Change {
+    Change::JobPut(Box::new(job.clone()))
 }
 
 pub(crate) fn put_task(task: &TaskRecord) -> Change {

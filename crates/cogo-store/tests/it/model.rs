@@ -135,6 +135,7 @@ impl Model {
             Change::TokenDelete(name) => {
                 self.tokens.remove(name);
             }
+            Change::JobPut(_) | Change::JobDelete(_) => unreachable!("no draft makes one"),
         }
         (change, true)
     }

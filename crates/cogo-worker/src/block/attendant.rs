@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cogo_sandbox::exec_dir::ExecDir;
+use cogo_sandbox::start::Launcher;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
@@ -126,6 +127,7 @@ impl Attendant {
             // Refused when the task was taken.
             thresholds: Thresholds::with(&settings.after).unwrap_or_default(),
             input_expected: false,
+            stack_reader: Some(Launcher::default().program),
         };
         let watch = match Watch::open(exec, &running, &spec, options, Instant::now()) {
             Ok(watch) => watch,

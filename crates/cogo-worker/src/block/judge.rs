@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use cogo_protocol::block::ResourceUsage;
 use cogo_sandbox::evidence::Sample;
 
-use super::rules::{self, Finding};
+use super::rules::{self, Finding, Told};
 use super::trace::Trace;
 use super::{Block, News, Thresholds};
 
@@ -42,6 +42,10 @@ pub struct Judge {
     trace: Trace,
     events: Events,
     standing: Option<Block>,
+    /// Where threads are, in the words of their language.
+    stacks: Vec<String>,
+    /// What a runtime said of its locks.
+    told: Option<Told>,
 }
 
 /// Events that were told already.
@@ -60,6 +64,8 @@ impl Judge {
             trace: Trace::new(started_at),
             events: Events::default(),
             standing: None,
+            stacks: Vec::new(),
+            told: None,
         }
     }
 
@@ -71,31 +77,80 @@ impl Judge {
     /// Takes a sample in. Tells a block when it begins, when its reason changes, and when it ends.
     pub fn observe(&mut self, sample: &Sample, input: Input, now: Instant) -> Option<News> {
         self.trace.add(sample, &self.thresholds, now);
+        // A program that prints gets on.
+        self.told.take_if(|told| told.output != self.trace.output);
         if let Some(finding) = self.new_event(sample) {
             return Some(News::LimitHit(self.block(finding, sample, now)));
         }
-        let view = rules::View {
-            sample,
-            trace: &self.trace,
-            thresholds: &self.thresholds,
-            input,
-            now,
-        };
+        let view = self.view(sample, input, now);
         let finding = rules::judge(&view);
         // A survey sees no threads, so it cannot take back what was seen of them.
         if finding.is_none() && !sample.complete {
             return None;
         }
+        let reason_before = self.standing.as_ref().map(|block| block.reason);
+        let reason_now = finding.as_ref().map(|finding| finding.reason);
+        // What was read in another state is out of date. What was read before the first block of
+        // a row led to it.
+        if reason_before.is_some() && reason_before != reason_now {
+            self.stacks.clear();
+        }
         let block = finding.map(|finding| self.block(finding, sample, now));
-        let before = std::mem::replace(&mut self.standing, block);
-        let reason = |block: &Option<Block>| block.as_ref().map(|block| block.reason);
-        if reason(&before) == reason(&self.standing) {
+        self.standing = block;
+        if reason_before == reason_now {
             return None;
         }
         Some(match &self.standing {
             Some(block) => News::Blocked(block.clone()),
             None => News::Cleared,
         })
+    }
+
+    /// Whether the block that holds has stacks.
+    pub(super) fn has_stacks(&self) -> bool {
+        !self.stacks.is_empty()
+    }
+
+    /// Adds where threads are to the block that holds, as long as it does.
+    pub(super) fn add_stacks(&mut self, stacks: Vec<String>) {
+        self.stacks = stacks;
+        if let Some(block) = &mut self.standing {
+            block.evidence.extend(self.stacks.iter().cloned());
+        }
+    }
+
+    /// The news with where threads are.
+    pub(super) fn with_stacks(&self, mut news: News) -> News {
+        if let News::Blocked(block) = &mut news {
+            block.evidence.extend(self.stacks.iter().cloned());
+        }
+        news
+    }
+
+    /// Hears from a runtime which threads wait for each other.
+    pub(super) fn add_deadlocks(&mut self, deadlocks: Vec<String>, now: Instant) {
+        self.told = Some(Told {
+            since: self.trace.quiet.unwrap_or(now),
+            output: self.trace.output,
+            deadlocks,
+        });
+    }
+
+    /// Whether a runtime should be asked about its locks, because the kernel cannot tell.
+    pub(super) fn has_question(&self, sample: &Sample, now: Instant) -> bool {
+        let view = self.view(sample, Input::default(), now);
+        self.standing.is_none() && self.told.is_none() && rules::has_question(&view)
+    }
+
+    fn view<'a>(&'a self, sample: &'a Sample, input: Input, now: Instant) -> rules::View<'a> {
+        rules::View {
+            sample,
+            trace: &self.trace,
+            told: self.told.as_ref(),
+            thresholds: &self.thresholds,
+            input,
+            now,
+        }
     }
 
     fn new_event(&mut self, sample: &Sample) -> Option<Finding> {
@@ -120,7 +175,7 @@ impl Judge {
             duration: now.saturating_duration_since(since),
             usage: self.usage(sample),
             recoverable: finding.reason.is_recoverable(),
-            evidence: finding.evidence,
+            evidence: [finding.evidence, self.stacks.clone()].concat(),
         }
     }
 

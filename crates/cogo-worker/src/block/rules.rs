@@ -17,15 +17,29 @@ use super::judge::Input;
 use super::trace::Trace;
 use super::{Thresholds, life};
 
+pub(super) use deadlock::has_question;
 pub(super) use exhausted::{oom, pids};
 
 /// What a rule looks at.
 pub(super) struct View<'a> {
     pub(super) sample: &'a Sample,
     pub(super) trace: &'a Trace,
+    /// What a runtime said of its locks.
+    pub(super) told: Option<&'a Told>,
     pub(super) thresholds: &'a Thresholds,
     pub(super) input: Input,
     pub(super) now: Instant,
+}
+
+/// What a runtime said of its locks.
+#[derive(Clone, Debug)]
+pub(super) struct Told {
+    /// Since when the tree was quiet.
+    pub(super) since: Instant,
+    /// The last output before.
+    pub(super) output: Option<Instant>,
+    /// Which threads wait for each other.
+    pub(super) deadlocks: Vec<String>,
 }
 
 /// What a rule found.
@@ -94,10 +108,11 @@ const GROUP_RULES: [Rule; 4] = [
 ];
 
 /// Rules that look at threads.
-const THREAD_RULES: [Rule; 13] = [
+const THREAD_RULES: [Rule; 14] = [
     input::stands_still,
     input::waits_quietly,
     deadlock::owners_in_a_circle,
+    deadlock::told_by_runtime,
     stall::nobody_reads,
     deadlock::stands_still,
     exhausted::descriptors_full,

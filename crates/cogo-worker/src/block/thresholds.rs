@@ -18,7 +18,7 @@ pub struct Thresholds {
     /// answer may take its time. Default: `5m`.
     pub input_attended: Duration,
     /// How long a thread waits for a reader, a server or an end of file while those who could
-    /// give it sleep for longer than [`Self::long_sleep`]. Default: `1500ms`.
+    /// give it sleep for longer than [`Self::long_sleep`]. Default: `1100ms`.
     pub stall: Duration,
     /// A sleep that lasts longer than this yet is no pause in work. Default: `60s`.
     pub long_sleep: Duration,
@@ -68,7 +68,7 @@ impl Default for Thresholds {
             still: Duration::from_millis(700),
             input: Duration::from_millis(700),
             input_attended: Duration::from_mins(5),
-            stall: Duration::from_millis(1500),
+            stall: Duration::from_millis(1100),
             long_sleep: Duration::from_mins(1),
             remote: Duration::from_mins(1),
             signal: Duration::from_secs(30),

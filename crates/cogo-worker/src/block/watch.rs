@@ -6,15 +6,19 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use cogo_sandbox::cgroup::LimitEvent;
 use cogo_sandbox::evidence::{Detail, Glance, Observer, Sample};
 use cogo_sandbox::exec_dir::{ExecDir, Running};
 use cogo_sandbox::spec::ExecSpec;
+use cogo_sandbox::stacks::{Question, StackLook};
 use rustix::event::PollFlags;
 use rustix::time::{ClockId, clock_gettime};
 
+use super::crowd::{Crowd, Headroom};
 use super::{Block, Capacity, Examined, Input, Judge, News, Thresholds, words};
 
 /// Time between glances at processor time.
@@ -23,6 +27,8 @@ const GLANCE: Duration = Duration::from_millis(400);
 const SURVEY: Duration = Duration::from_secs(1);
 /// Time between looks at limits of which the kernel tells nobody (pids in cgroup v1).
 const LIMITS: Duration = Duration::from_millis(80);
+/// As above, when the kernel told that one is being hit.
+const LIMITS_ALERT: Duration = Duration::from_millis(10);
 /// For how long limits are looked at after the kernel told of one: cgroup v1 tells before it acts.
 const ALERT: Duration = Duration::from_secs(1);
 /// Time between the first and the second examination of an idle exec.
@@ -42,6 +48,14 @@ const BUDGET_RATE: f64 = 0.1;
 const RESERVE: f64 = 4.0;
 const RESERVE_RATE: f64 = 0.05;
 const LONG_QUIET: Duration = Duration::from_millis(1500);
+/// Time between looks whether stacks have been read.
+const READ_STACKS: Duration = Duration::from_millis(15);
+/// Times between questions to a runtime about its locks: each makes its threads pause.
+const ASK: [Duration; 3] = [
+    Duration::ZERO,
+    Duration::from_secs(10),
+    Duration::from_mins(2),
+];
 /// Processor time between two glances that no idle program needs.
 const STIR: Duration = Duration::from_micros(500);
 
@@ -52,6 +66,9 @@ pub struct WatchOptions {
     pub thresholds: Thresholds,
     /// Waiting for input is what the exec is for.
     pub input_expected: bool,
+    /// What becomes the reader of stacks when a block is found
+    /// ([`Launcher::program`](cogo_sandbox::start::Launcher)). Default: none are read.
+    pub stack_reader: Option<PathBuf>,
 }
 
 /// Watches one exec. Whoever owns it calls [`Self::tick`] when it is due.
@@ -79,6 +96,20 @@ pub struct Watch {
     /// When it last used more of the processor than an idle program does.
     stirred_at: Instant,
     due: Due,
+    stack_reader: Option<PathBuf>,
+    looking: Option<Looking>,
+    /// How often a runtime was asked about its locks, and when it may be asked again.
+    asked: (usize, Instant),
+    headroom: Headroom,
+}
+
+/// A look at stacks that goes on.
+#[derive(Debug)]
+struct Looking {
+    look: StackLook,
+    /// What is told when it is over, with what it found.
+    news: Option<News>,
+    due: Instant,
 }
 
 /// When each look is due next.
@@ -105,6 +136,8 @@ impl Watch {
     ) -> io::Result<Self> {
         let observer = Observer::open(exec, running, spec)?;
         let events = observer.limit_events();
+        let crowd = observer.crowd_file().and_then(|path| Crowd::open(&path));
+        let headroom = Headroom::new(crowd);
         let started_at = now.checked_sub(age(running)).unwrap_or(now);
         Ok(Self {
             idle: options.thresholds.idle,
@@ -133,7 +166,22 @@ impl Watch {
                 survey: now + SURVEY,
                 examine: now,
             },
+            stack_reader: options.stack_reader,
+            looking: None,
+            asked: (0, now),
+            headroom,
         })
+    }
+
+    /// Shares with others what serves all execs beside each other.
+    pub(super) fn share(&mut self, crowds: &mut Vec<Arc<Crowd>>) {
+        let Some(own) = &self.headroom.crowd else {
+            return;
+        };
+        match crowds.iter().find(|crowd| crowd.path() == own.path()) {
+            Some(shared) => self.headroom.crowd = Some(Arc::clone(shared)),
+            None => crowds.push(Arc::clone(own)),
+        }
     }
 
     /// Descriptors to wait for beside the time, and what to poll them for.
@@ -152,6 +200,8 @@ impl Watch {
             ..
         } = self.due;
         let looks = glance.min(survey);
+        let stacks = self.looking.as_ref().map(|looking| looking.due);
+        let looks = stacks.map_or(looks, |due| looks.min(due));
         if self.polls_limits || self.alert_until.is_some() {
             looks.min(limits)
         } else {
@@ -173,10 +223,22 @@ impl Watch {
     /// Does what is due, and tells what is new.
     pub fn tick(&mut self, now: Instant) -> Option<News> {
         if now >= self.due.limits {
-            self.due.limits = now + until_next(LIMITS);
             self.alert_until = self.alert_until.filter(|until| now < *until);
+            let pace = self.alert_until.map_or(LIMITS, |_| LIMITS_ALERT);
+            self.due.limits = now + until_next(pace);
             if let Some(news) = self.look_at_limits(now) {
                 return Some(news);
+            }
+        }
+        if let Some(looking) = &self.looking {
+            if now >= looking.due {
+                return self.read_stacks(now);
+            }
+            // It was found to hang a moment ago.
+            if looking.news.is_some() {
+                self.due.glance = self.due.glance.max(looking.due);
+                self.due.survey = self.due.survey.max(looking.due);
+                return None;
             }
         }
         if now >= self.due.glance {
@@ -204,6 +266,7 @@ impl Watch {
         // An event whose group is gone cannot be made to wait, and would wake for ever.
         self.events.retain(|event| event.acknowledge().is_ok());
         self.alert_until = Some(now + ALERT);
+        self.due.limits = now + LIMITS_ALERT;
         self.look_at_limits(now)
     }
 
@@ -221,7 +284,9 @@ impl Watch {
     /// Looks whether a limit was hit: cheaply where only forks can have been refused.
     fn look_at_limits(&mut self, now: Instant) -> Option<News> {
         let oom_kills = self.alert_until.map(|_| self.observer.glance().oom_kills);
-        let is_new = self.observer.pids_refused() > self.seen.pids_refused
+        let refuses =
+            self.alert_until.is_some() || self.headroom.may_be_used_up(&self.observer, now);
+        let is_new = (refuses && self.observer.pids_refused() > self.seen.pids_refused)
             || oom_kills.is_some_and(|oom_kills| oom_kills > self.seen.oom_kills);
         if !is_new {
             return None;
@@ -242,6 +307,7 @@ impl Watch {
         let is_idle = used.as_secs_f64() < (now - at).as_secs_f64() * self.idle;
         if used > self.background * 2 + STIR {
             self.stirred_at = now;
+            self.headroom.forget();
             self.interval = EXAMINE_MIN;
             self.due.examine = self
                 .due
@@ -310,7 +376,63 @@ impl Watch {
 
     fn observe(&mut self, sample: &Sample, now: Instant) -> Option<News> {
         self.seen = sample.glance;
-        self.judge.observe(sample, self.input, now)
+        let news = self.judge.observe(sample, self.input, now);
+        match news {
+            Some(News::Blocked(_)) if sample.complete && !self.judge.has_stacks() => {
+                self.look_at_stacks(sample, Question::Stacks, news, now)
+            }
+            None if now >= self.asked.1 && self.judge.has_question(sample, now) => {
+                let (count, _) = self.asked;
+                let pause = ASK[(count + 1).min(ASK.len() - 1)];
+                self.asked = (count + 1, now + pause);
+                self.look_at_stacks(sample, Question::Deadlocks, None, now)
+            }
+            news => news,
+        }
+    }
+
+    /// Begins to look at stacks. Returns the news at once if that cannot be.
+    fn look_at_stacks(
+        &mut self,
+        sample: &Sample,
+        question: Question,
+        news: Option<News>,
+        now: Instant,
+    ) -> Option<News> {
+        let Some(program) = &self.stack_reader else {
+            return news;
+        };
+        match StackLook::start(program, sample, question, now) {
+            Ok(look) => {
+                let due = now + READ_STACKS;
+                self.looking = Some(Looking { look, news, due });
+                None
+            }
+            Err(error) => {
+                self.judge
+                    .add_stacks(vec![format!("stacks were not read: {error}")]);
+                news.map(|news| self.judge.with_stacks(news))
+            }
+        }
+    }
+
+    /// Takes what was read of stacks, and tells what waited for it.
+    fn read_stacks(&mut self, now: Instant) -> Option<News> {
+        let Looking { look, due, .. } = self.looking.as_mut()?;
+        let Some(stacks) = look.poll(now) else {
+            *due = now + READ_STACKS;
+            return None;
+        };
+        let news = self.looking.take().and_then(|looking| looking.news);
+        if news.is_some() {
+            self.judge.add_stacks(stacks.lines);
+        } else if !stacks.deadlocks.is_empty() {
+            self.judge.add_stacks(stacks.lines);
+            self.judge.add_deadlocks(stacks.deadlocks, now);
+            let sample = self.observer.examine(Detail::WithPlaces);
+            return self.observe(&sample, now);
+        }
+        news.map(|news| self.judge.with_stacks(news))
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
+use super::crowd::Crowd;
 use super::{Examined, News, Watch};
 
 /// Orders that may wait. Beyond them, whoever gives one waits.
@@ -52,6 +53,7 @@ impl Watcher {
             orders: receiver,
             wake: Arc::clone(&wake),
             watches: HashMap::new(),
+            crowds: Vec::new(),
         };
         let thread = std::thread::Builder::new()
             .name("block-watcher".to_owned())
@@ -118,6 +120,7 @@ struct State {
     orders: Receiver<Order>,
     wake: Arc<OwnedFd>,
     watches: HashMap<String, Watched>,
+    crowds: Vec<Arc<Crowd>>,
 }
 
 /// Whether the thread goes on.
@@ -172,7 +175,10 @@ impl State {
     fn take_orders(&mut self) -> Flow {
         loop {
             match self.orders.try_recv() {
-                Ok(Order::Watch(id, watched)) => drop(self.watches.insert(id, *watched)),
+                Ok(Order::Watch(id, mut watched)) => {
+                    watched.watch.share(&mut self.crowds);
+                    self.watches.insert(id, *watched);
+                }
                 Ok(Order::Forget(id)) => drop(self.watches.remove(&id)),
                 Ok(Order::InputSent(id, at)) => {
                     if let Some(watched) = self.watches.get_mut(&id) {

@@ -86,7 +86,10 @@ impl Owner {
                     }
                 },
                 () = self.blocks_changed.notified() => Event::BlocksChanged,
-                _ = prune.tick() => Event::PruneDue,
+                _ = prune.tick() => {
+                    self.starter.let_go_of_unused();
+                    Event::PruneDue
+                }
             };
             for effect in self.table.handle(event, now_ms()) {
                 self.perform(effect, &mut runners);

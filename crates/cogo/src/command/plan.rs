@@ -13,10 +13,12 @@ use crate::exit_code;
 use crate::failure::{Failure, note, print, tell};
 
 mod execute;
-mod local;
+pub(crate) mod local;
 mod remote;
 mod runs;
 mod screen;
+
+pub(crate) use execute::Routes;
 
 /// The plan of a repository.
 const FILE: &str = "cogo.yaml";

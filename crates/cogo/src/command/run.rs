@@ -26,7 +26,7 @@ mod options;
 mod plan;
 mod standard_input;
 
-pub(crate) use options::Options;
+pub(crate) use options::{Options, parse_network};
 use plan::Plan;
 pub(crate) use plan::home;
 use standard_input::InputKind;

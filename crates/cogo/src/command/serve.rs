@@ -7,6 +7,7 @@ mod process;
 mod stopping;
 mod workers_listener;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -240,6 +241,8 @@ async fn serve(options: &Options, state: &Path) -> Result<u8, Failure> {
     let parts = Parts {
         store: Arc::new(store),
         logs,
+        jobs_directory: home.join("jobs"),
+        job_runners: BTreeMap::new(),
         local_workers: pool.clone(),
         own_token: Some(own.record()),
         listener,

@@ -15,6 +15,7 @@ use cogo_sandbox::exec_dir::StateDir;
 use cogo_sandbox::probe::HostReport;
 use cogo_worker::config::{AtEnd, HostEnvironment, ManagerUrl, Retention, Token};
 use cogo_worker::convert;
+use cogo_worker::wire::Trust;
 use cogo_worker::{Wish, Worker, WorkerConfig, WorkerError};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use tokio::sync::mpsc;
@@ -41,7 +42,7 @@ Examples:
   cogo worker                                      for this host, on 127.0.0.1:7070
   cogo worker --listen 127.0.0.1:0 --slots 8       on a free port, which is printed
   cogo worker --listen 0.0.0.0:7070 --token-file /etc/cogo/token
-  cogo worker --join ws://manager:8080 --token-file /etc/cogo/token --label arch=arm64
+  cogo worker --join wss://manager:7171 --token-file /etc/cogo/token --label arch=arm64
 
 Signals:
   SIGTERM, Ctrl-C   take nothing new, let running tasks finish for --drain-timeout, then stop
@@ -63,10 +64,18 @@ pub(crate) struct Options {
     listen: Option<SocketAddr>,
     /// Dial this manager; several are tried in order until one takes the worker in
     ///
-    /// Only `ws://`: put a TLS tunnel in between where the network is not to be trusted. Without
-    /// a path the manager's own is used.
+    /// `ws://`, or `wss://` where the network is not to be trusted. Without a path the manager's
+    /// own is used.
     #[arg(long, value_name = "URL", help_heading = "Connections")]
     join: Vec<ManagerUrl>,
+    /// Trust managers by the certificates in this file besides those that the system trusts
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "join",
+        help_heading = "Connections"
+    )]
+    ca_cert: Option<PathBuf>,
     /// File with the token that clients must bring, and that is brought to a manager
     #[arg(long, value_name = "FILE", help_heading = "Connections")]
     token_file: Option<PathBuf>,
@@ -203,6 +212,12 @@ fn config(options: &Options, state: &StateDir) -> Result<WorkerConfig, Failure> 
             None => options.join.is_empty().then_some(LISTEN_DEFAULT),
         },
         join: options.join.clone(),
+        trust: options
+            .join
+            .iter()
+            .any(ManagerUrl::is_secure)
+            .then(|| Trust::load(options.ca_cert.as_deref()))
+            .transpose()?,
         token: options.token_file.as_deref().map(token).transpose()?,
         allowed_origins: options.allow_origin.clone(),
         heartbeat: options.heartbeat.into(),

@@ -271,6 +271,7 @@ impl TaskView<'_> {
                 let info = &block.block_info;
                 let duration = Duration::from_millis(info.duration);
                 note(&blocks::line(info.reason, duration, &info.evidence));
+                blocks::stacks(&info.evidence).for_each(note);
             }
             FromWorker::OutputCut(cut) => {
                 let (first, last) = (cut.first_seq, cut.end_seq.saturating_sub(1));

@@ -7,6 +7,7 @@ use cogo_protocol::block::BlockPolicy;
 use cogo_sandbox::control::Request;
 use cogo_sandbox::exec_dir::{ExecDir, Running};
 use cogo_sandbox::spec::ExecSpec;
+use cogo_sandbox::start::Launcher;
 use cogo_worker::block::{
     BlockSettings, Deed, InputEnd, News, Responder, Thresholds, Watch, WatchOptions,
 };
@@ -51,6 +52,7 @@ impl BlockWatch {
         let options = WatchOptions {
             thresholds: Thresholds::with(&settings.after).ok()?,
             input_expected: attended,
+            stack_reader: Some(Launcher::default().program),
         };
         let watch = Watch::open(exec, running, spec, options, Instant::now()).ok()?;
         let input = match spec.stdin {
@@ -115,6 +117,7 @@ impl BlockWatch {
             (BlockForm::Lines, News::LimitHit(block) | News::Blocked(block)) => {
                 self.told |= matches!(news, News::Blocked(_));
                 note(&blocks::line(block.reason, block.duration, &block.evidence));
+                blocks::stacks(&block.evidence).for_each(note);
             }
             (BlockForm::Lines, News::Cleared) if std::mem::take(&mut self.told) => {
                 note("it goes on");

@@ -19,5 +19,7 @@ mod secrets;
 mod server;
 mod survival;
 mod terminal;
+mod testing;
+mod watching;
 mod worker;
 mod workspace;

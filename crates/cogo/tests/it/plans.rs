@@ -212,3 +212,28 @@ fn what_compilers_find_is_told_in_short_and_as_sarif() {
     let ran = run(&world, &["--json"]);
     assert_eq!(steps_with(&ran, "step_diagnostic"), ["compile"]);
 }
+
+#[test]
+fn a_flaky_test_does_not_fail_its_step() {
+    let world = Fixture::new();
+    let test = "import {test} from 'node:test'; import fs from 'node:fs';\n\
+        test('sells', () => { const known = fs.existsSync('seen'); fs.writeFileSync('seen', ''); if (!known) throw new Error('not yet'); });\n";
+    std::fs::write(world.workspace().join("shop.mjs"), test).unwrap();
+    write(
+        &world,
+        "  - {id: test, type: test, run: node --test shop.mjs}\n",
+    );
+    let ran = run(&world, &[]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(
+        ran.stdout
+            .contains("test │ flaky sells: failed 1 of 2 times"),
+        "{ran:?}"
+    );
+    std::fs::remove_file(world.workspace().join("seen")).unwrap();
+    write(
+        &world,
+        "  - {id: test, type: test, run: node --test shop.mjs, reruns: 0}\n",
+    );
+    assert_eq!(run(&world, &[]).code, Some(1));
+}

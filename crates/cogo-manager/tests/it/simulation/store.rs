@@ -36,7 +36,11 @@ impl Records {
                 self.event_last = event.number;
             }
             Change::TaskDelete(id) => return Err(format!("task `{id}` is deleted")),
-            Change::EventsTrim(_) | Change::TokenPut(_) | Change::TokenDelete(_) => (),
+            Change::EventsTrim(_)
+            | Change::TokenPut(_)
+            | Change::TokenDelete(_)
+            | Change::JobPut(_)
+            | Change::JobDelete(_) => (),
         }
         Ok(())
     }

@@ -1,7 +1,9 @@
 //! Threads and processes that wait for each other, or for themselves.
 
+use std::time::Duration;
+
 use cogo_protocol::block::BlockReason;
-use cogo_sandbox::evidence::{Call, Process, Thread, Timeout};
+use cogo_sandbox::evidence::{self, Call, Process, Thread, Timeout};
 
 use super::{Finding, View};
 use crate::block::life::{self, Life};
@@ -27,6 +29,41 @@ pub(super) fn owners_in_a_circle(view: &View<'_>) -> Option<Finding> {
         reason: BlockReason::Deadlock,
         since: Some(since),
         evidence: circle.iter().map(line).collect(),
+    })
+}
+
+/// A runtime that keeps the owners of its locks to itself said that some of its threads wait for
+/// each other, when the tree was quiet, and nothing was printed since. None of those threads runs
+/// again, whatever the rest does.
+pub(super) fn told_by_runtime(view: &View<'_>) -> Option<Finding> {
+    let told = view.told?;
+    Some(Finding {
+        reason: BlockReason::Deadlock,
+        since: Some(told.since),
+        evidence: told.deadlocks.clone(),
+    })
+}
+
+/// Whether the kernel cannot tell, and a runtime may know: the tree is quiet, and several threads
+/// of a process that is waited for sit in futexes without a limit and have not run since, while
+/// others of the same process keep time. Those alone keep it from being proven that nothing can
+/// go on. What can be asked handles `SIGQUIT`.
+pub(in crate::block) fn has_question(view: &View<'_>) -> bool {
+    const SETTLED: Duration = Duration::from_millis(1100);
+    if !view.sample.complete || !view.has_held(view.trace.quiet, SETTLED) {
+        return false;
+    }
+    view.sample.processes.iter().any(|process| {
+        let stuck = |thread: &&Thread| {
+            let waits = matches!(thread.wait.call, Call::Futex { .. });
+            let asleep = view.has_held(view.trace.asleep_since(thread.tid), SETTLED);
+            waits && thread.wait.timeout == Timeout::Never && asleep
+        };
+        let keeps_time = |thread: &Thread| matches!(life::life(thread), Life::Timed(_));
+        process.threads.iter().filter(stuck).count() >= 2
+            && process.threads.iter().any(keeps_time)
+            && view.is_waited_for(process)
+            && evidence::handles_quit(process.pid)
     })
 }
 

@@ -25,7 +25,7 @@ pub(super) fn stands_still(view: &View<'_>) -> Option<Finding> {
 /// asked for, or the one it waits for, reads its input. A process that sleeps on purpose, and one
 /// that serves somebody outside, has something else to do.
 pub(super) fn waits_quietly(view: &View<'_>) -> Option<Finding> {
-    const SETTLED: Duration = Duration::from_millis(1200);
+    const SETTLED: Duration = Duration::from_millis(1100);
     let patience = patience(view)?.max(SETTLED);
     if !view.has_held(view.trace.quiet, patience) || serves_outside(view) {
         return None;

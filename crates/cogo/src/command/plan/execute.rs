@@ -2,7 +2,6 @@
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use clap::Args;
 use cogo_plan::cache::Cache;
@@ -14,7 +13,7 @@ use cogo_plan::progress::PlanOutcome;
 use cogo_plan::route::Route;
 use cogo_protocol::verdict::Outcome;
 use cogo_sandbox::exec_dir::StateDir;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::SIGINT;
 
 use super::local::Local;
 use super::remote::Remote;
@@ -22,9 +21,10 @@ use super::runs::{About, RunDir, cache_dir};
 use super::screen::Screen;
 use super::{FILE, graph_of, read_text};
 use crate::client::{Client, ServerOptions};
+use crate::command::test;
 use crate::failure::{Failure, note};
 use crate::isolation::IsolationOption;
-use crate::{exit_code, instant};
+use crate::{cancel, exit_code, instant};
 
 #[derive(Args, Debug)]
 pub(super) struct RunOptions {
@@ -119,21 +119,12 @@ fn go(
         workspace: about.workspace.clone(),
         artifacts: run.path.join("artifacts"),
         cache: (!how.no_cache).then(|| Cache::new(cache_dir(state))),
+        test_history: Some(test::history_file(state, &about.workspace)),
         parallel: how.parallel,
     };
     let journal = Journal::open(&run.path.join("journal"), text)?;
-    let remote = if how.server.is_given() {
-        let client = Client::find(&how.server, Some(state.path()))?;
-        Some(Remote::new(client, about.workspace.clone(), how.isolation))
-    } else {
-        None
-    };
-    let routes = Routes {
-        local: Local::new(state.clone(), about.workspace.clone(), how.isolation),
-        remote,
-    };
-    let cancel = Arc::new(Cancel::default());
-    listen(&cancel)?;
+    let routes = Routes::new(&how.server, &about.workspace, how.isolation, state)?;
+    let cancel = cancel::listen("all steps")?;
     let mut screen = Screen::new(how, &graph.nodes);
     screen.begin(&run.id)?;
     let outcome = execute(graph, &settings, journal, &routes, &cancel, &mut |event| {
@@ -153,30 +144,31 @@ fn go(
     }
 }
 
-/// Turns signals into requests to cancel.
-fn listen(cancel: &Arc<Cancel>) -> Result<(), Failure> {
-    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])
-        .map_err(|error| Failure::caused("failed to listen for signals", &error))?;
-    let cancel = Arc::clone(cancel);
-    std::thread::Builder::new()
-        .name("signals".to_owned())
-        .spawn(move || {
-            for _ in &mut signals {
-                note(if cancel.is_asked() {
-                    "killing all steps"
-                } else {
-                    "stopping all steps; Ctrl-C again kills them"
-                });
-                cancel.ask();
-            }
-        })?;
-    Ok(())
-}
-
 /// Sandbox steps go to the server, if one was named; all others run here.
-struct Routes {
+pub(crate) struct Routes {
     local: Local,
     remote: Option<Remote>,
+}
+
+impl Routes {
+    /// The ways to the sandboxes of this machine, and to those of a server that was named.
+    pub(crate) fn new(
+        server: &ServerOptions,
+        workspace: &Path,
+        isolation: IsolationOption,
+        state: &StateDir,
+    ) -> Result<Self, Failure> {
+        let remote = if server.is_given() {
+            let client = Client::find(server, Some(state.path()))?;
+            Some(Remote::new(client, workspace.to_owned(), isolation))
+        } else {
+            None
+        };
+        Ok(Self {
+            local: Local::new(state.clone(), workspace.to_owned(), isolation),
+            remote,
+        })
+    }
 }
 
 impl Dispatch for Routes {

@@ -30,14 +30,14 @@ const CANCEL_PACE: Timespec = Timespec {
 /// Time between the polite signal and the kill.
 const GRACE_PERIOD: Duration = Duration::from_secs(5);
 
-pub(super) struct Local {
+pub(crate) struct Local {
     state: StateDir,
     workspace: PathBuf,
     isolation: IsolationOption,
 }
 
 impl Local {
-    pub(super) fn new(state: StateDir, workspace: PathBuf, isolation: IsolationOption) -> Self {
+    pub(crate) fn new(state: StateDir, workspace: PathBuf, isolation: IsolationOption) -> Self {
         Self {
             state,
             workspace,

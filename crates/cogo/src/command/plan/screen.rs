@@ -9,6 +9,7 @@ use cogo_plan::diagnostic::{self, Diagnostic, Severity};
 use cogo_plan::execute::Event;
 use cogo_plan::graph::Node;
 use cogo_plan::progress::PlanOutcome;
+use cogo_plan::test_recovery::Class;
 use cogo_protocol::record::{Stream, Utf8Chunker};
 
 use super::execute::How;
@@ -171,6 +172,21 @@ impl Screen {
                 format!("{}\n", diagnostic::github(diagnostic)).into_bytes()
             }
             Event::StepDiagnostic { .. } => Vec::new(),
+            Event::StepTests { step, report } => {
+                let tests = report
+                    .tests
+                    .iter()
+                    .filter(|test| test.judgement.class != Class::Good);
+                let lines = tests.map(|test| {
+                    let color = if test.counts() {
+                        Color::Red
+                    } else {
+                        Color::Yellow
+                    };
+                    self.line(step, color, &test.describe())
+                });
+                lines.flatten().collect()
+            }
             Event::StepEnded {
                 step,
                 error,

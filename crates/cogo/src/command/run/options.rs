@@ -187,7 +187,7 @@ pub(super) enum StdinOption {
     Closed,
 }
 
-fn parse_network(text: &str) -> Result<Network, String> {
+pub(crate) fn parse_network(text: &str) -> Result<Network, String> {
     match text.split_once(':') {
         None if text == "none" => Ok(Network::None),
         None if text == "host" => Ok(Network::Host),

@@ -94,6 +94,7 @@ fn with_a_certificate_everything_is_encrypted_and_local_workers_still_come() {
         (Some(0), "encrypted\n"),
         "{ran:?}"
     );
+    join_through_tls(&world, &url, address.port(), certificate);
     // Whoever does not trust the certificate, or does not speak TLS, gets nothing.
     let mut stranger = world.cogo(["health", "--server", &url]);
     let ran = finish(&mut stranger);
@@ -111,7 +112,32 @@ fn with_a_certificate_everything_is_encrypted_and_local_workers_still_come() {
     assert_eq!(send(inner, &request).unwrap().status, 404);
 }
 
-/// A server that ends with its test.
+/// A worker from elsewhere joins over TLS and gets the task that only it can do.
+fn join_through_tls(world: &Fixture, server: &str, port: u16, certificate: &str) {
+    let url = format!("wss://localhost:{port}");
+    let state = world.home().join("elsewhere");
+    let mut worker = world.cogo(["worker", "--join", &url, "--label", "place=elsewhere"]);
+    worker
+        .args(["--ca-cert", certificate])
+        .env("COGO_STATE_DIR", &state);
+    let _working = Serving(worker.spawn().unwrap());
+    let mut submit = world.cogo(["submit", "--server", server, "--ca-cert", certificate, "-q"]);
+    submit.args([
+        "--isolation",
+        strongest_tier(),
+        "--label",
+        "place=elsewhere",
+    ]);
+    submit.args(["--empty", "--", "echo", "far"]);
+    let ran = finish(&mut submit);
+    assert_eq!(
+        (ran.code, ran.stdout.as_str()),
+        (Some(0), "far\n"),
+        "{ran:?}"
+    );
+}
+
+/// A process that ends with its test.
 struct Serving(std::process::Child);
 
 impl Drop for Serving {

@@ -74,7 +74,12 @@ fn nonsense_gets_a_problem_with_a_code() {
         ("GET", "/tasks/%ff", 400, "bad_path"),
         ("GET", "/connect", 426, "web_socket_required"),
         ("GET", "/workers/connect", 426, "web_socket_required"),
-        ("POST", "/analyze/repository", 501, "not_built_yet"),
+        ("POST", "/analyze/repository", 415, "not_json"),
+        ("GET", "/jobs/none", 404, "no_such_job"),
+        ("GET", "/jobs/none/events", 404, "no_such_job"),
+        ("GET", "/analysis/none/results", 404, "no_such_job"),
+        ("DELETE", "/jobs/none", 404, "no_such_job"),
+        ("GET", "/jobs?kind=flight", 400, "bad_query"),
     ] {
         let answer = ask(&server, method, path, &[], b"");
         assert_eq!(

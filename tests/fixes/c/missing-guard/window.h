@@ -1,0 +1,4 @@
+#include "types.h"
+struct window {
+    struct size size;
+};

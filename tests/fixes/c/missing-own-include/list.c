@@ -1,0 +1,5 @@
+#include "list.h"
+
+int list_length(const struct list *list) {
+    return list->length;
+}

@@ -1,0 +1,4 @@
+int main(void) {
+    uint32_t value = 0;
+    return (int)value;
+}

@@ -1,0 +1,5 @@
+int helper(int value);
+
+int main(void) {
+    return helper(0);
+}

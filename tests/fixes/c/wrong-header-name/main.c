@@ -1,0 +1,5 @@
+#include "matrx.h"
+
+int main(void) {
+    return trace(1, -1);
+}

@@ -1,0 +1,2 @@
+#pragma once
+int trace(int a, int d);

@@ -1,0 +1,3 @@
+mode = "fast"
+if mode = "fast":
+    print("quick")

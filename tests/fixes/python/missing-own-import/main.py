@@ -1,0 +1,6 @@
+def main():
+    circle = Circle(2)
+    print(circle.area())
+
+
+main()

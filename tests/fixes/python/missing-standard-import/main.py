@@ -1,0 +1,5 @@
+def load(text):
+    return json.loads(text)
+
+
+print(load('{"a": 1}'))

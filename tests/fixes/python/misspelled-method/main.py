@@ -1,0 +1,4 @@
+names = []
+for name in ["b", "a"]:
+    names.apend(name.upper())
+print(sorted(names))

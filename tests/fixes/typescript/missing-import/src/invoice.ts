@@ -1,0 +1,3 @@
+export function line(name: string, price: Money): string {
+  return `${name}: ${format(price)}`;
+}

@@ -1,0 +1,6 @@
+class Queue<T> {
+  private items: T[] = [];
+  push(item: T): void {
+    this.items.push(item);
+  }
+}

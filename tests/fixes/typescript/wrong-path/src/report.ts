@@ -1,0 +1,3 @@
+import { day } from "./lib/date";
+
+export const week = 7 * day;

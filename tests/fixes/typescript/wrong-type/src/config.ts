@@ -1,0 +1,5 @@
+export interface Config {
+  port: number;
+}
+
+export const config: Config = { port: "8080" };
