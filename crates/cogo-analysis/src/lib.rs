@@ -8,6 +8,9 @@
 //! ```
 //!
 //! - [`language`]: which language a file is in, by its name and first line.
+//! - [`repository`]: clones by URL, the files of a commit without links, hooks and filters.
+//! - [`history`], [`manifest`]: what commits and manifests say.
+//! - [`search`]: places by words and by meaning.
 //! - [`store`]: one SQLite file per repository. Everything in it can be built anew.
 //!
 //! Files are known by the id git gives their content, so what is unchanged is never parsed again.
@@ -18,11 +21,16 @@
 
 pub mod analyse;
 pub mod facts;
+pub mod history;
+mod http;
 pub mod language;
+pub mod manifest;
 pub mod map;
 pub mod parse;
 pub mod query;
+pub mod repository;
 pub mod resolve;
 pub mod scan;
+pub mod search;
 pub mod store;
 pub mod watch;

@@ -9,8 +9,8 @@ use clap::{Parser, Subcommand};
 
 use crate::command::analysis::{analyze, impact, map, query};
 use crate::command::{
-    attach, doctor, fix, health, kill, logs, plan, prune, ps, queue, rootfs, run, serve, submit,
-    test, token, top, wait, watch, why, worker, workers,
+    attach, doctor, fix, health, kill, logs, plan, prune, ps, queue, rootfs, run, search, serve,
+    submit, test, token, top, wait, watch, why, worker, workers,
 };
 use crate::exit_code;
 use crate::failure::Failure;
@@ -63,6 +63,7 @@ enum Command {
     Workers(workers::Options),
     Queue(queue::Options),
     Health(health::Options),
+    Search(Box<search::Options>),
     Token(token::Options),
     Top(top::Options),
 }
@@ -118,6 +119,7 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Command::Queue(options) => queue::run(options, cli.state_dir.as_deref()),
         Command::Health(options) => health::run(options, cli.state_dir.as_deref()),
         Command::Token(options) => token::run(options, cli.state_dir.as_deref()),
+        Command::Search(options) => search::run(options, &state()?),
         Command::Top(options) => top::run(options, cli.state_dir.as_deref()),
     }
 }

@@ -13,6 +13,7 @@ pub(crate) mod ps;
 pub(crate) mod queue;
 pub(crate) mod rootfs;
 pub(crate) mod run;
+pub(crate) mod search;
 pub(crate) mod serve;
 pub(crate) mod submit;
 pub(crate) mod test;

@@ -16,6 +16,7 @@ mod hint;
 mod instant;
 mod isolation;
 mod measure;
+mod origin;
 mod paint;
 mod remote;
 mod retention;

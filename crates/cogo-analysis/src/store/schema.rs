@@ -1,9 +1,11 @@
 //! The tables. A file with other tables than these is made anew, never converted.
 
 /// The tables of all subjects, each in its file.
-const TABLES: [&str; 2] = [
+const TABLES: [&str; 4] = [
     include_str!("schema/files.sql"),
     include_str!("schema/graph.sql"),
+    include_str!("schema/history.sql"),
+    include_str!("schema/manifest.sql"),
 ];
 
 /// Counted up when what is stored changes its meaning and the tables do not.

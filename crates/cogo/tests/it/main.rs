@@ -15,6 +15,7 @@ mod kill;
 mod logs;
 mod output;
 mod plans;
+mod search;
 mod secrets;
 mod server;
 mod survival;

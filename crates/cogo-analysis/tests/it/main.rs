@@ -1,0 +1,4 @@
+//! The crate from outside: real repositories, real servers.
+
+mod clone;
+mod history;
