@@ -247,9 +247,10 @@ fn update(
 }
 
 fn check(cancelled: &AtomicBool) -> Result<(), AnalysisError> {
-    match cancelled.load(Ordering::Relaxed) {
-        true => Err(AnalysisError::Cancelled),
-        false => Ok(()),
+    if cancelled.load(Ordering::Relaxed) {
+        Err(AnalysisError::Cancelled)
+    } else {
+        Ok(())
     }
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Counted up when the same content would give other facts.
-pub const REVISION: u8 = 1;
+pub const REVISION: u8 = 2;
 
 /// An index into [`Facts::names`].
 pub type NameId = u32;

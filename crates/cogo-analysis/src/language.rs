@@ -94,6 +94,7 @@ impl Language {
     }
 
     /// Languages whose definitions this one can use are of the same family.
+    #[must_use]
     pub const fn family(self) -> Self {
         match self {
             Self::Tsx | Self::JavaScript => Self::TypeScript,

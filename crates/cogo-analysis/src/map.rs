@@ -195,9 +195,10 @@ fn chosen(symbols: &[Symbol], paths: &[String], ranks: &[f64], tokens: usize) ->
                 .filter(|index| !is_shown[*index])
                 .collect();
         let path = symbols[index].path;
-        let heading = match shown.contains_key(&path) {
-            true => 0,
-            false => paths[path].len() + 2,
+        let heading = if shown.contains_key(&path) {
+            0
+        } else {
+            paths[path].len() + 2
         };
         let cost: usize = with
             .iter()

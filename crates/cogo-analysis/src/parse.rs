@@ -63,9 +63,12 @@ fn tree(
                 .expect("the grammars are of a version this tree-sitter reads");
             parser
         });
-        let mut is_late = |_: &tree_sitter::ParseState| match Instant::now() < deadline {
-            true => ControlFlow::Continue(()),
-            false => ControlFlow::Break(()),
+        let mut is_late = |_: &tree_sitter::ParseState| {
+            if Instant::now() < deadline {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
         };
         let options = ParseOptions::new().progress_callback(&mut is_late);
         let mut read = |at: usize, _| text.get(at..).unwrap_or_default();

@@ -93,7 +93,7 @@ pub fn definitions(connection: &Connection, text: &str) -> Result<Vec<Found>, St
 }
 
 fn named(connection: &Connection, text: &str) -> Result<Vec<Found>, StoreError> {
-    let text = text.replace('.', "::").replace('#', "::");
+    let text = text.replace(['.', '#'], "::");
     let name = text.rsplit("::").next().unwrap_or(&text);
     let mut read = connection.prepare_cached(&format!(
         "{FOUND} WHERE s.name = ? ORDER BY f.is_test, f.path, s.line"

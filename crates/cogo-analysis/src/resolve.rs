@@ -94,6 +94,9 @@ pub(crate) struct Subject<'a> {
 /// Definitions with how sure it is that they are meant.
 pub(crate) type Candidates<'a> = Vec<(&'a Symbol, f64)>;
 
+/// A name in use, with what it depends on: how it is used, what stands before it, and where.
+type Words = (Use, NameId, Option<NameId>, Option<u32>);
+
 /// Finds what a file uses.
 pub fn resolve(
     universe: &Universe,
@@ -113,8 +116,7 @@ pub fn resolve(
         edges: Vec::new(),
         import_targets: subject.import_targets(),
     };
-    let mut known: HashMap<(Use, NameId, Option<NameId>, Option<u32>), Vec<(i64, f64)>> =
-        HashMap::new();
+    let mut known: HashMap<Words, Vec<(i64, f64)>> = HashMap::new();
     for reference in &facts.references {
         // The same words in the same function mean the same.
         let key = (
@@ -253,13 +255,12 @@ impl<'a> Subject<'a> {
 
     /// The type that a name means here.
     fn type_named(&self, name: &str, scope: Option<u32>) -> Option<&'a Symbol> {
-        let found = match name.rsplit_once('.') {
+        let found = if let Some((before, last)) = name.rsplit_once('.') {
             // A path of types begins with a module or a type, never with a variable.
-            Some((before, last)) => self.by_receiver(before, last, None, Wanted::Type),
-            None => {
-                let id = self.name_id(name);
-                self.by_plain_name(name, id, scope, Wanted::Type)
-            }
+            self.by_receiver(before, last, None, Wanted::Type)
+        } else {
+            let id = self.name_id(name);
+            self.by_plain_name(name, id, scope, Wanted::Type)
         };
         let found = found.into_iter().map(|(symbol, _)| symbol);
         found.into_iter().find(|symbol| symbol.kind.is_type())

@@ -99,12 +99,11 @@ impl Store {
             });
         }
         let file = directory.join("analysis.db");
-        let connection = match Self::connect(&file) {
-            Ok(connection) => connection,
-            Err(_) => {
-                Self::remove(&file);
-                Self::connect(&file)?
-            }
+        let connection = if let Ok(connection) = Self::connect(&file) {
+            connection
+        } else {
+            Self::remove(&file);
+            Self::connect(&file)?
         };
         Ok(Self {
             connection,

@@ -168,7 +168,7 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(60);
+    const PATIENCE: Duration = Duration::from_mins(1);
 
     #[test]
     fn changes_are_stored_as_they_happen() {
@@ -192,7 +192,7 @@ mod tests {
                     cancelled,
                     &mut |event| match event {
                         Event::FileStored { path, .. } => {
-                            paths.borrow_mut().push(format!("+{path}"))
+                            paths.borrow_mut().push(format!("+{path}"));
                         }
                         Event::FileRemoved { path } => paths.borrow_mut().push(format!("-{path}")),
                         Event::Scanned { .. } | Event::Resolved { .. } => {}

@@ -109,9 +109,10 @@ fn load(connection: &Connection, file_id: i64) -> Result<Due, StoreError> {
 }
 
 fn resolve_one(universe: &Universe, asked: &Asked, due: &Due) -> Result<Done, StoreError> {
-    let facts: Facts = match due.facts.is_empty() {
-        true => Facts::default(),
-        false => postcard::from_bytes(&due.facts)?,
+    let facts: Facts = if due.facts.is_empty() {
+        Facts::default()
+    } else {
+        postcard::from_bytes(&due.facts)?
     };
     let resolved = resolve(universe, asked, due.file_id, &facts, &due.ids);
     Ok(Done {

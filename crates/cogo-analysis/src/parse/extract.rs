@@ -78,9 +78,12 @@ pub(super) fn facts(
         imports: Vec::new(),
         package: None,
     };
-    let mut is_late = |_: &tree_sitter::QueryCursorState| match Instant::now() < deadline {
-        true => ControlFlow::Continue(()),
-        false => ControlFlow::Break(()),
+    let mut is_late = |_: &tree_sitter::QueryCursorState| {
+        if Instant::now() < deadline {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
     };
     let options = QueryCursorOptions::new().progress_callback(&mut is_late);
     let mut cursor = QueryCursor::new();
@@ -160,7 +163,7 @@ impl<'a> Engine<'a> {
         let type_name = self.type_of(found);
         let owner = found
             .owner
-            .and_then(|owner| self.owner(&self.words(owner)))
+            .and_then(|owner| Self::owner(&self.words(owner)))
             .map(|owner| self.names.id(&owner));
         let place = Place {
             line: name_node.start_position().row as u32 + 1,
@@ -205,7 +208,7 @@ impl<'a> Engine<'a> {
         (signature(&self.text[range]), is_exported)
     }
 
-    fn owner(&self, text: &str) -> Option<String> {
+    fn owner(text: &str) -> Option<String> {
         let text = text.trim_end_matches(".prototype");
         let owner = receiver::type_name(text.trim_matches(['(', ')']))?;
         let owner = last(&owner);
@@ -291,11 +294,12 @@ impl<'a> Engine<'a> {
         let mut module = &*module;
         let mut name = found.import_name.and_then(|node| self.name(node));
         // Java imports a name by one path.
-        if self.language == Language::Java && !found.is_wildcard {
-            if let Some((package, class)) = module.rsplit_once('.') {
-                name = Some(self.names.id(class));
-                module = package;
-            }
+        if self.language == Language::Java
+            && !found.is_wildcard
+            && let Some((package, class)) = module.rsplit_once('.')
+        {
+            name = Some(self.names.id(class));
+            module = package;
         }
         if found.is_default {
             name = Some(self.names.id("default"));
@@ -387,9 +391,10 @@ fn aside(node: Node<'_>, is_comment: bool) -> Aside {
 fn end_line(node: Node<'_>) -> u32 {
     let end = node.end_position();
     let row = end.row as u32;
-    match end.column == 0 && row > node.start_position().row as u32 {
-        true => row,
-        false => row + 1,
+    if end.column == 0 && row > node.start_position().row as u32 {
+        row
+    } else {
+        row + 1
     }
 }
 

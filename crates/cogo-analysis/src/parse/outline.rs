@@ -1,7 +1,7 @@
 //! Puts what was found in its place: which definition is in which, which comment belongs to what,
 //! and where each name is used.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::ops::Range;
 
 use super::extract::{Names, slice};
@@ -216,7 +216,7 @@ impl Outline {
         let mut open: Vec<Open> = Vec::new();
         let mut definitions: Vec<Definition> = Vec::with_capacity(self.definitions.len());
         let mut ranges = Vec::with_capacity(self.definitions.len());
-        let mut fields: HashMap<(Option<u32>, NameId), ()> = HashMap::new();
+        let mut fields: HashSet<(Option<u32>, NameId)> = HashSet::new();
         for found in &mut self.definitions {
             let range = found.place.range.clone();
             while let Some((scope, owner)) = scopes.next_if(|(scope, _)| scope.start <= range.start)
@@ -240,14 +240,16 @@ impl Outline {
                 .owner
                 .or_else(|| open.last().and_then(|open| open.owner));
             if found.kind == Kind::Field {
-                // `self.x = …` in a method makes a field of the class around it.
+                // `self.x = …` in a method makes a field of the class around it, once.
+                let written_in = parent;
                 while let Some(index) = parent
                     && definitions[index as usize].kind.is_callable()
                 {
                     owner = definitions[index as usize].owner;
                     parent = definitions[index as usize].parent;
                 }
-                if fields.insert((parent, found.name), ()).is_some() {
+                let is_new = fields.insert((parent, found.name));
+                if !is_new && written_in != parent {
                     found.kind = Kind::Variable;
                     ranges.push(range);
                     definitions.push(placeholder(found));

@@ -5,9 +5,9 @@ fn shown(language: Language, text: &str) -> Vec<String> {
     let facts = parse(language, text.as_bytes());
     let show = |index: usize| {
         let definition = &facts.definitions[index];
-        let test = if definition.is_test { " test" } else { "" };
+        let mark = if definition.is_test { " test" } else { "" };
         format!(
-            "{} {}{test}",
+            "{} {}{mark}",
             definition.kind.name(),
             facts.qualified(index)
         )

@@ -55,9 +55,10 @@ fn path(prefix: &str, text: &str) -> Option<UsedPath> {
     let full = full.trim_start_matches("::");
     let (module, last) = full.rsplit_once("::").unwrap_or(("", full));
     let is_self = last == "self" && !module.is_empty();
-    let (module, last) = match is_self {
-        true => module.rsplit_once("::").unwrap_or(("", module)),
-        false => (module, last),
+    let (module, last) = if is_self {
+        module.rsplit_once("::").unwrap_or(("", module))
+    } else {
+        (module, last)
     };
     let is_wildcard = last == "*";
     Some(UsedPath {

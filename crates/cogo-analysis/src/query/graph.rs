@@ -88,12 +88,12 @@ pub fn walk(connection: &Connection, start: &[i64], how: &Walk) -> Result<Graph,
                 Direction::Callers => (next, id),
                 Direction::Callees => (id, next),
             };
-            if !depths.contains_key(&next) {
+            if let std::collections::hash_map::Entry::Vacant(e) = depths.entry(next) {
                 if order.len() >= NODES_MAX {
                     truncated = true;
                     continue;
                 }
-                depths.insert(next, depth + 1);
+                e.insert(depth + 1);
                 order.push(next);
                 queue.push_back(next);
             }

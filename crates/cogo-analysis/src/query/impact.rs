@@ -103,13 +103,13 @@ fn changed(definitions: &[Found], lines: &[RangeInclusive<u32>]) -> Vec<Found> {
             .iter()
             .any(|range| *range.start() <= found.end_line && *range.end() >= found.line)
     };
-    let touched: Vec<&Found> = definitions.iter().filter(|found| touches(found)).collect();
+    let affected: Vec<&Found> = definitions.iter().filter(|found| touches(found)).collect();
     let covers_inner = |outer: &Found| {
         let within = lines
             .iter()
             .filter(|range| *range.start() <= outer.end_line && *range.end() >= outer.line);
         within.clone().all(|range| {
-            touched.iter().any(|inner| {
+            affected.iter().any(|inner| {
                 inner.id != outer.id
                     && inner.line >= outer.line
                     && inner.end_line <= outer.end_line
@@ -119,7 +119,7 @@ fn changed(definitions: &[Found], lines: &[RangeInclusive<u32>]) -> Vec<Found> {
             })
         })
     };
-    touched
+    affected
         .iter()
         .filter(|found| !covers_inner(found))
         .map(|found| (*found).clone())

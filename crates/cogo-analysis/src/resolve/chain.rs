@@ -1,5 +1,8 @@
 //! Names with something before them: what stands there is followed, part by part.
 
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
 use super::modules::Module;
 use super::names::shared;
 use super::universe::Symbol;
@@ -37,14 +40,14 @@ impl<'a> Subject<'a> {
             Meaning::Module(module) => shared(self.in_module(&module, name, 5), 0.95),
             Meaning::Type(found) => {
                 let members = self.members(found, name);
-                match members.is_empty() {
-                    false => shared(members, 0.95),
-                    true => self.members_of_heirs(found, name),
+                if members.is_empty() {
+                    self.members_of_heirs(found, name)
+                } else {
+                    shared(members, 0.95)
                 }
             }
-            Meaning::Foreign => Vec::new(),
             Meaning::Unknown if wanted == Wanted::Callable => self.methods_named(name),
-            Meaning::Unknown => Vec::new(),
+            Meaning::Unknown | Meaning::Foreign => Vec::new(),
         }
     }
 
@@ -104,10 +107,11 @@ impl<'a> Subject<'a> {
         if let Some(meaning) = self.local_meaning(name, scope, depth) {
             return meaning;
         }
-        if !is_called && let Some(module) = self.module_named(name) {
-            if module.rest.is_empty() {
-                return Meaning::Module(module);
-            }
+        if !is_called
+            && let Some(module) = self.module_named(name)
+            && module.rest.is_empty()
+        {
+            return Meaning::Module(module);
         }
         let id = self.name_id(name);
         let found = self.by_plain_name(name, id, scope, Wanted::Anything);
@@ -118,9 +122,10 @@ impl<'a> Subject<'a> {
             return Meaning::Foreign;
         }
         // A type that nothing here defines or takes comes from the language itself.
-        match name.starts_with(|c: char| c.is_uppercase()) {
-            true => Meaning::Foreign,
-            false => Meaning::Unknown,
+        if name.starts_with(|c: char| c.is_uppercase()) {
+            Meaning::Foreign
+        } else {
+            Meaning::Unknown
         }
     }
 
@@ -224,9 +229,10 @@ impl<'a> Subject<'a> {
                 if let Some(member) = self.members(found, name).first() {
                     return self.value_of(member, is_called);
                 }
-                match SAME.contains(&name) {
-                    true => Meaning::Type(found),
-                    false => Meaning::Unknown,
+                if SAME.contains(&name) {
+                    Meaning::Type(found)
+                } else {
+                    Meaning::Unknown
                 }
             }
             Meaning::Foreign => Meaning::Foreign,
@@ -346,118 +352,9 @@ fn is_type_parameter(name: &str) -> bool {
     name.len() <= 2 && name.starts_with(|c: char| c.is_ascii_uppercase())
 }
 
-/// Names of methods that values from outside of a repository have most often.
+/// Whether a method has a name that values from outside of a repository often have, too.
 fn is_common(name: &str) -> bool {
-    const COMMON: [&str; 109] = [
-        "add",
-        "all",
-        "and_then",
-        "any",
-        "append",
-        "apply",
-        "as_bytes",
-        "as_mut",
-        "as_ref",
-        "as_str",
-        "bind",
-        "bytes",
-        "call",
-        "chain",
-        "chars",
-        "clear",
-        "clone",
-        "close",
-        "collect",
-        "concat",
-        "contains",
-        "copy",
-        "count",
-        "decode",
-        "default",
-        "delete",
-        "encode",
-        "end",
-        "endsWith",
-        "ends_with",
-        "entries",
-        "entry",
-        "eq",
-        "err",
-        "error",
-        "every",
-        "exists",
-        "expect",
-        "extend",
-        "fill",
-        "filter",
-        "find",
-        "first",
-        "flush",
-        "fmt",
-        "fold",
-        "forEach",
-        "format",
-        "from",
-        "get",
-        "has",
-        "hash",
-        "includes",
-        "index",
-        "indexOf",
-        "info",
-        "init",
-        "insert",
-        "into",
-        "into_iter",
-        "is_empty",
-        "is_none",
-        "is_some",
-        "items",
-        "iter",
-        "join",
-        "keys",
-        "last",
-        "len",
-        "length",
-        "lines",
-        "lock",
-        "log",
-        "lower",
-        "map",
-        "match",
-        "max",
-        "min",
-        "new",
-        "next",
-        "ok",
-        "open",
-        "or_else",
-        "parse",
-        "peek",
-        "pop",
-        "push",
-        "put",
-        "read",
-        "recv",
-        "remove",
-        "replace",
-        "reverse",
-        "send",
-        "set",
-        "skip",
-        "slice",
-        "sort",
-        "split",
-        "start",
-        "strip",
-        "take",
-        "then",
-        "toString",
-        "trim",
-        "unwrap",
-        "update",
-        "values",
-        "write",
-    ];
-    COMMON.binary_search(&name).is_ok()
+    static COMMON: LazyLock<HashSet<&str>> =
+        LazyLock::new(|| include_str!("common_methods.txt").lines().collect());
+    COMMON.contains(name)
 }

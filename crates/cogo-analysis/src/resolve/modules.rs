@@ -195,7 +195,6 @@ impl<'a> Subject<'a> {
             Language::Java | Language::CSharp | Language::Php => {
                 self.universe.in_package(self.asked, module).to_vec()
             }
-            Language::C => self.included(from, module),
             _ => self.included(from, module),
         };
         (!files.is_empty()).then_some(Module {

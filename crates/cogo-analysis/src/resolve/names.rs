@@ -15,7 +15,14 @@ impl<'a> Subject<'a> {
         scope: Option<u32>,
         wanted: Wanted,
     ) -> Candidates<'a> {
-        if self.is_local(id, scope) && wanted != Wanted::Type {
+        // `let rows = rows(path)` calls the function, also where variables may be called.
+        let calls_functions_only = wanted == Wanted::Callable
+            && matches!(
+                self.language,
+                Language::Rust | Language::Java | Language::Kotlin | Language::CSharp
+            );
+        let may_be_local = wanted != Wanted::Type && !calls_functions_only;
+        if may_be_local && self.is_local(id, scope) {
             return Vec::new();
         }
         if name == "Self" || wanted == Wanted::Callable && name == "super" {
@@ -242,7 +249,7 @@ impl<'a> Subject<'a> {
             let file = self.universe.file(symbol.file_id);
             file.is_some_and(|file| file.folder() == folder)
         };
-        if found.iter().any(|symbol| is_near(symbol)) {
+        if found.iter().any(&is_near) {
             found.retain(|symbol| is_near(symbol));
         }
     }
@@ -262,9 +269,10 @@ impl<'a> Subject<'a> {
                             "."
                         };
                         let open = module.is_empty() || module.ends_with('.');
-                        match open {
-                            true => format!("{module}{taken}"),
-                            false => format!("{module}{separator}{taken}"),
+                        if open {
+                            format!("{module}{taken}")
+                        } else {
+                            format!("{module}{separator}{taken}")
                         }
                     }
                     None => module.to_owned(),

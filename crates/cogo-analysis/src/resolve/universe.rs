@@ -251,14 +251,13 @@ impl Universe {
     /// All definitions of a name.
     pub(crate) fn named(&self, asked: &Asked, name: &str) -> &[Symbol] {
         asked.note(name);
-        match self.symbols.get(name) {
-            Some(found) => found,
-            None => {
-                if !self.is_complete {
-                    asked.missing.borrow_mut().insert(name.to_owned());
-                }
-                &[]
+        if let Some(found) = self.symbols.get(name) {
+            found
+        } else {
+            if !self.is_complete {
+                asked.missing.borrow_mut().insert(name.to_owned());
             }
+            &[]
         }
     }
 

@@ -277,19 +277,16 @@ fn symbols(
         let same = by_key
             .get_mut(&(what.kind.as_str(), what.qualified.as_str()))
             .and_then(Vec::pop);
-        let id = match same {
-            Some(symbol) => {
-                kept.insert(symbol.id);
-                if symbol.what != *what {
-                    affected.name(&what.name);
-                }
-                symbol_update(connection, symbol.id, facts, index, what)?;
-                symbol.id
-            }
-            None => {
+        let id = if let Some(symbol) = same {
+            kept.insert(symbol.id);
+            if symbol.what != *what {
                 affected.name(&what.name);
-                symbol_insert(connection, file_id, facts, index, what)?
             }
+            symbol_update(connection, symbol.id, facts, index, what)?;
+            symbol.id
+        } else {
+            affected.name(&what.name);
+            symbol_insert(connection, file_id, facts, index, what)?
         };
         ids.push(id);
     }

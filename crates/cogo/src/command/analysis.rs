@@ -35,13 +35,12 @@ pub(crate) struct Repository {
 impl Repository {
     /// Where the repository is.
     fn root(&self) -> Result<PathBuf, Failure> {
-        match &self.root {
-            Some(root) => located(root),
-            None => {
-                let here = located(Path::new("."))?;
-                let around = here.ancestors().find(|folder| folder.join(".git").exists());
-                Ok(around.unwrap_or(&here).to_owned())
-            }
+        if let Some(root) = &self.root {
+            located(root)
+        } else {
+            let here = located(Path::new("."))?;
+            let around = here.ancestors().find(|folder| folder.join(".git").exists());
+            Ok(around.unwrap_or(&here).to_owned())
         }
     }
 

@@ -99,9 +99,10 @@ fn for_people(summary: &Summary, counts: &Counts) -> String {
         .iter()
         .map(|row| format!("{} {}", row.files, row.name))
         .collect();
-    let skipped = match skipped.is_empty() {
-        true => String::new(),
-        false => format!("skipped: {}\n", skipped.join(", ")),
+    let skipped = if skipped.is_empty() {
+        String::new()
+    } else {
+        format!("skipped: {}\n", skipped.join(", "))
     };
     format!(
         "{}\n{} symbols, {} edges; {skipped}{}: {} read, {} parsed, {} resolved, {} removed in {}\n",

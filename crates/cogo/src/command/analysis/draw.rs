@@ -38,9 +38,10 @@ impl Drawing {
             ));
         }
         for arrow in &self.arrows {
-            let label = match arrow.label.is_empty() {
-                true => String::new(),
-                false => format!(" [label=\"{}\"]", quoted(&arrow.label)),
+            let label = if arrow.label.is_empty() {
+                String::new()
+            } else {
+                format!(" [label=\"{}\"]", quoted(&arrow.label))
             };
             let (source, target) = (quoted(&arrow.source), quoted(&arrow.target));
             text.push_str(&format!("  \"{source}\" -> \"{target}\"{label};\n"));
@@ -66,9 +67,10 @@ impl Drawing {
             let (Some(source), Some(target)) = ends else {
                 continue;
             };
-            let label = match arrow.label.is_empty() {
-                true => String::new(),
-                false => format!("|{}|", escaped(&arrow.label)),
+            let label = if arrow.label.is_empty() {
+                String::new()
+            } else {
+                format!("|{}|", escaped(&arrow.label))
             };
             text.push_str(&format!("  {source} -->{label} {target}\n"));
         }

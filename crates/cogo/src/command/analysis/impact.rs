@@ -51,13 +51,14 @@ pub(crate) struct Options {
 /// Tells it.
 pub(crate) fn run(options: &Options, state: &StateDir) -> Result<u8, Failure> {
     let (store, root) = options.repository.open(state)?;
-    let changes = match options.files.is_empty() {
-        true => changes_since(&root, options.diff.as_deref().unwrap_or("HEAD"))?,
-        false => options
+    let changes = if options.files.is_empty() {
+        changes_since(&root, options.diff.as_deref().unwrap_or("HEAD"))?
+    } else {
+        options
             .files
             .iter()
             .map(|file| (file.clone(), Vec::new()))
-            .collect(),
+            .collect()
     };
     let found = impact(
         store.connection(),
