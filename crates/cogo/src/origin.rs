@@ -64,9 +64,6 @@ pub(crate) fn find(
     {
         root = around.to_owned();
     }
-    let repository = Some(root.join(".git"))
-        .filter(|path| path.exists())
-        .map(|_| root.clone());
     Ok(Origin {
         root,
         commit: None,
