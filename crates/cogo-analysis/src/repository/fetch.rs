@@ -103,6 +103,10 @@ pub(super) fn fetch(
 }
 
 /// Tells how far it is and interrupts, until the fetch has ended.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "a receiver cannot be shared between threads"
+)]
 fn watch(
     board: &Board,
     bytes_max: u64,

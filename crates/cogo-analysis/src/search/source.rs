@@ -66,7 +66,7 @@ fn spans(connection: &Connection) -> Result<HashMap<i64, Vec<Span>>, rusqlite::E
 
 fn is_lock(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or_default();
-    name.ends_with(".lock") || name == "package-lock.json" || name == "go.sum"
+    name.strip_suffix(".lock").is_some() || name == "package-lock.json" || name == "go.sum"
 }
 
 /// The text of a file; `None` for a link, for one that is too large and for one that is no text.

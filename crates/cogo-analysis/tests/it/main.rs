@@ -2,3 +2,5 @@
 
 mod clone;
 mod history;
+#[cfg(feature = "embedding")]
+mod model;
