@@ -93,7 +93,7 @@ impl Client {
         Self {
             address,
             token: Some(token.to_owned()),
-            tls: None,
+            trust: None,
         }
     }
 

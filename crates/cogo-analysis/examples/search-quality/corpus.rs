@@ -134,7 +134,7 @@ fn without_python_documentation(text: &str, found: &mut Vec<(String, String)>) -
             continue;
         };
         let mut documentation = String::new();
-        while let Some(line) = lines.next() {
+        for line in lines.by_ref() {
             let begins = documentation.is_empty();
             documentation.push_str(line.trim());
             documentation.push('\n');

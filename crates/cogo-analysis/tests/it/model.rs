@@ -1,4 +1,4 @@
-//! The real MiniLM, where its files are. `scripts/search-quality` fetches them.
+//! The real `MiniLM`, where its files are. `scripts/search-quality` fetches them.
 
 use std::path::Path;
 

@@ -42,6 +42,10 @@ Without a model the search is by words alone. Exit code 1 means that nothing was
 /// Find places in a repository by words and by meaning
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the command line"
+)]
 pub(crate) struct Options {
     /// What to look for
     #[arg(required = true, value_name = "WORDS")]

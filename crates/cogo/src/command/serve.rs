@@ -281,10 +281,7 @@ async fn serve(options: &Options, state_dir: &StateDir) -> Result<u8, Failure> {
 }
 
 /// Who does which jobs.
-fn job_runners(
-    state: &StateDir,
-    client: Option<Client>,
-) -> BTreeMap<JobKind, Arc<dyn JobRunner>> {
+fn job_runners(state: &StateDir, client: Option<Client>) -> BTreeMap<JobKind, Arc<dyn JobRunner>> {
     let fixes: Arc<dyn JobRunner> = Arc::new(fix_jobs::FixJobs::new(state.clone()));
     let plans: Arc<dyn JobRunner> = Arc::new(plan_runner::PlanRunner {
         state: state.clone(),

@@ -19,7 +19,7 @@ impl Embedder for Letters {
     fn embed(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, SearchError> {
         self.embedded.set(self.embedded.get() + texts.len());
         let counted = texts.iter().map(|text| {
-            let mut counts = vec![0.0_f32; 26];
+            let mut counts = [0.0_f32; 26];
             for letter in text.bytes().filter(u8::is_ascii_lowercase) {
                 counts[usize::from(letter - b'a')] += 1.0;
             }
