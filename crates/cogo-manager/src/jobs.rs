@@ -86,14 +86,14 @@ pub(crate) enum JobRefusal {
     Store(#[from] StoreError),
 }
 
-/// A job as clients see it; how far it is is not kept.
+/// A job as clients see it. How far it is while it works is not kept.
 pub(crate) fn status(record: &JobRecord) -> JobStatus {
     JobStatus {
         job_id: record.id.clone(),
         kind: record.kind,
         state: record.state,
         submitter: record.submitter.clone(),
-        progress: None,
+        progress: record.progress.clone(),
         error: record.error.clone(),
         created_at: record.created_at_ms,
         started_at: record.started_at_ms,

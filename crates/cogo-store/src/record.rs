@@ -3,6 +3,7 @@
 use cogo_protocol::exec::Isolation;
 use cogo_protocol::id::ExecId;
 use cogo_protocol::job::{JobId, JobKind, JobState};
+use cogo_protocol::message::Progress;
 use cogo_protocol::recovery::RecoveryRecord;
 use cogo_protocol::task::{Fence, MissingOutput, TaskId, TaskRequest, TaskState};
 use cogo_protocol::verdict::{Usage, Verdict};
@@ -139,6 +140,9 @@ pub struct JobRecord {
     pub state: JobState,
     /// Whether someone asked to end it.
     pub cancel_requested: bool,
+    /// How far it was when it ended.
+    #[serde(default)]
+    pub progress: Option<Progress>,
     /// What it found or did, once it has ended.
     pub result: Option<Value>,
     /// Why it failed.

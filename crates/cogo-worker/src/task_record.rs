@@ -137,10 +137,12 @@ impl TaskRecords {
             return ignore_missing(fs::remove_file(path));
         }
         let spare = path.with_extension("spare");
-        match fs::rename(path, &spare) {
-            Ok(()) => spares.push(spare),
-            other => return ignore_missing(other),
+        if let Err(error) = fs::rename(path, &spare) {
+            return ignore_missing(Err(error));
         }
+        // What is forgotten is not on the disk either.
+        fs::File::options().write(true).open(&spare)?.set_len(0)?;
+        spares.push(spare);
         Ok(())
     }
 

@@ -125,6 +125,7 @@ impl Jobs {
             submitter: submitter.to_owned(),
             state: JobState::Queued,
             cancel_requested: false,
+            progress: None,
             result: None,
             error: None,
             created_at_ms: clock::unix_ms(),
@@ -242,6 +243,9 @@ impl Jobs {
         }
         self.put(job, |record| {
             record.ended_at_ms = Some(clock::unix_ms());
+            record
+                .progress
+                .clone_from(&job.events.told().borrow().progress);
             match end {
                 Ok(result) => {
                     record.state = JobState::Succeeded;

@@ -52,7 +52,7 @@ impl JobWork {
         self.events.append(event);
     }
 
-    /// Says how far it is. Only the newest is kept, and none after the manager's end.
+    /// Says how far it is. Only the newest is known, and it is kept once the job has ended.
     pub fn progress(&self, progress: Progress) {
         self.events.progress(progress);
     }

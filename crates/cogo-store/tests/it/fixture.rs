@@ -185,6 +185,7 @@ pub(crate) fn job(name: &str, state: JobState) -> JobRecord {
         submitter: "ci".to_owned(),
         state,
         cancel_requested: false,
+        progress: None,
         result: state.is_final().then(|| serde_json::json!([1, "two"])),
         error: None,
         created_at_ms: 1,

@@ -100,7 +100,7 @@ fn a_worker_that_cannot_start_says_why_and_what_to_do() {
         assert!(ran.stderr.contains(fact), "{ran:?}");
         assert!(ran.stderr.contains("hint:"), "{ran:?}");
     }
-    for url in ["wss://h", "ws://u:p@h", "ws://h/?token=x", "ws://"] {
+    for url in ["http://h", "ws://u:p@h", "ws://h/?token=x", "ws://"] {
         let ran = finish(&mut place.fixture.cogo(["worker", "--join", url]));
         assert_eq!(ran.code, Some(2), "{ran:?}");
     }

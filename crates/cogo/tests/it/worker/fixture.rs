@@ -78,6 +78,7 @@ impl WorkerFixture {
         let entries = std::fs::read_dir(self.state().join(directory)).unwrap();
         entries
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| !name.ends_with(".spare"))
             .collect()
     }
 }
