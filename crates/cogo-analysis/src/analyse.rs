@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use serde::Serialize;
 
+use crate::manifest;
 use crate::scan::{self, FoundFile, Stamp};
 use crate::store::write::{Affected, file_remove};
 use crate::store::{Store, StoreError};
@@ -160,6 +161,8 @@ pub fn analyse(
         scan_ms: millis(scan_took),
         ..update(store, root, &changed, &removed, &known, cancelled, observer)?
     };
+    let stamps = found.iter().map(|file| (file.path.as_str(), file.stamp));
+    manifest::refresh(store.connection_mut(), root, stamps)?;
     summary.duration_ms = millis(started_at.elapsed());
     meta_set(store.connection(), "root", &root.to_string_lossy())?;
     Ok(summary)

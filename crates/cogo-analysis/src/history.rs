@@ -6,10 +6,13 @@
 //! a new history.
 
 use std::ops::ControlFlow;
+use std::path::Path;
 
 use gix::ObjectId;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use serde::Serialize;
+
+use crate::repository::CloneError;
 
 /// Where the last commit that was read is kept.
 const HEAD_KEY: &str = "history_head";
@@ -52,6 +55,9 @@ pub enum HistoryError {
     /// SQLite failed.
     #[error("failed to store the history")]
     Sqlite(#[from] rusqlite::Error),
+    /// The repository is damaged.
+    #[error(transparent)]
+    Repository(#[from] CloneError),
     /// The caller ended it.
     #[error("reading the history was cancelled")]
     Cancelled,
@@ -113,6 +119,36 @@ pub struct HotSpot {
     pub commits: usize,
     /// Its lines.
     pub lines: usize,
+}
+
+/// Reads what is new in the history of the repository whose git directory, or whose work tree, is
+/// at `path`, from `commit` or else from what is checked out. `None` if there is no repository, or
+/// none with commits.
+///
+/// # Errors
+///
+/// Every variant of [`HistoryError`], and [`HistoryError::Repository`] for one that is damaged.
+pub fn update_at(
+    path: &Path,
+    commit: Option<&str>,
+    connection: &mut Connection,
+    options: HistoryOptions,
+    on_commit: &mut dyn FnMut(usize) -> ControlFlow<()>,
+) -> Result<Option<HistoryUpdate>, HistoryError> {
+    let is_git_dir = path.join("objects").is_dir();
+    if !is_git_dir && !path.join(".git").exists() {
+        return Ok(None);
+    }
+    let repository = crate::repository::open(path)?;
+    let head = match commit {
+        Some(commit) => ObjectId::from_hex(commit.as_bytes()).ok(),
+        // Nothing is checked out before the first commit.
+        None => repository.head_id().ok().map(gix::Id::detach),
+    };
+    let Some(head) = head else {
+        return Ok(None);
+    };
+    update(&repository, head, connection, options, on_commit).map(Some)
 }
 
 /// Reads the commits from `head` back to those that are known, all or nothing.

@@ -14,7 +14,7 @@ mod store;
 
 pub use license::{identify, is_license_file};
 pub use owners::Owners;
-pub use store::{Stored, store};
+pub use store::{DependencyUse, Stored, dependencies, refresh, store};
 
 use serde::Serialize;
 

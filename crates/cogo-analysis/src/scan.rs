@@ -15,7 +15,7 @@ pub const CODE_SIZE_MAX: u64 = 4 << 20;
 pub const DATA_SIZE_MAX: u64 = 1 << 20;
 
 /// What the file system says of a file. Equal stamps mean equal content.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Stamp {
     /// In bytes.
     pub size: u64,

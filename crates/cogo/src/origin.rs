@@ -43,7 +43,17 @@ pub(crate) struct Origin {
     /// The commit that was cloned.
     pub(crate) commit: Option<String>,
     // Keeps others from changing the clone.
-    _cloned: Option<Cloned>,
+    cloned: Option<Cloned>,
+}
+
+impl Origin {
+    /// Where its history is: what git keeps, or the directory that has a `.git`.
+    pub(crate) fn history(&self) -> &Path {
+        match &self.cloned {
+            Some(cloned) => &cloned.repository,
+            None => &self.root,
+        }
+    }
 }
 
 /// Finds the repository: a directory, the clone of a URL, or, if none is named, the one around the
@@ -67,7 +77,7 @@ pub(crate) fn find(
     Ok(Origin {
         root,
         commit: None,
-        _cloned: None,
+        cloned: None,
     })
 }
 
@@ -101,7 +111,7 @@ fn cloned(url: &str, options: &OriginOptions, state_dir: &Path) -> Result<Origin
     Ok(Origin {
         root: cloned.tree.clone(),
         commit: Some(cloned.commit.clone()),
-        _cloned: Some(cloned),
+        cloned: Some(cloned),
     })
 }
 
@@ -142,12 +152,12 @@ fn failure(error: CloneError) -> Failure {
         }
         CloneError::TooLarge { .. } => Some("clone less with --depth 1, or raise --clone-mib-max"),
         CloneError::Unreachable { .. } => Some("look at the URL and the network, then try again"),
+        CloneError::Protocol { .. } => Some("is it a git repository that answers there?"),
         CloneError::Busy { .. } => Some("wait for the other process"),
         CloneError::Url { .. }
         | CloneError::Empty { .. }
         | CloneError::Cancelled { .. }
         | CloneError::Damaged { .. }
-        | CloneError::Protocol { .. }
         | CloneError::Write { .. } => None,
     };
     let failure = Failure::from(error);
@@ -169,13 +179,17 @@ fn show(progress: &CloneProgress) {
         .filter(|c| !c.is_control())
         .take(40)
         .collect();
+    show_line(&format!(
+        "cloning: {stage} {}{of}, {mib:.1} MiB",
+        progress.done
+    ));
+}
+
+/// Shows a line of progress in place of the last one.
+pub(crate) fn show_line(text: &str) {
     let mut stderr = std::io::stderr().lock();
     // Nobody is harmed by progress that is not shown.
-    let _ = write!(
-        stderr,
-        "\r\x1b[Kcloning: {stage} {}{of}, {mib:.1} MiB",
-        progress.done
-    );
+    let _ = write!(stderr, "\r\x1b[K{text}");
     let _ = stderr.flush();
 }
 

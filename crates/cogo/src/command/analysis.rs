@@ -6,6 +6,7 @@ pub(crate) mod impact;
 pub(crate) mod map;
 mod progress;
 pub(crate) mod query;
+mod surroundings;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

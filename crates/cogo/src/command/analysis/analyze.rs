@@ -1,24 +1,29 @@
 //! `cogo analyze`: brings what is known of a repository up to date, once or as it changes.
 
-use std::path::PathBuf;
+use std::io::IsTerminal as _;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args;
-use cogo_analysis::analyse::{Event, Summary, analyse};
+use cogo_analysis::analyse::{AnalysisError, Event, Summary, analyse};
+use cogo_analysis::history::{self, HistoryError, HistoryOptions};
 use cogo_analysis::query::counts::{Counts, counts};
 use cogo_analysis::store::{Store, location};
 use cogo_analysis::watch::watch;
 use cogo_sandbox::exec_dir::StateDir;
 
 use super::progress::Progress;
-use super::{cancellation, failure, located};
+use super::{cancellation, failure};
 use crate::failure::{Failure, note, print};
 use crate::measure;
+use crate::origin::{self, Origin, OriginOptions};
 use crate::table::Table;
 
 const EXAMPLES: &str = "\
 Examples:
   cogo analyze                 the repository around the current directory
   cogo analyze ~/src/linux     another one
+  cogo analyze https://example.org/a/b.git --depth 100
   cogo analyze --watch         goes on as files change, until Ctrl-C
   cogo analyze --json | jq .   what was done, as JSON
 
@@ -29,9 +34,12 @@ stopped or killed goes on where it was.";
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Options {
-    /// The repository [default: the one around the current directory]
-    #[arg(value_name = "DIR")]
-    root: Option<PathBuf>,
+    /// The repository: a directory, or a URL that is cloned [default: the one around the current
+    /// directory]
+    #[arg(value_name = "REPOSITORY")]
+    repository: Option<String>,
+    #[command(flatten)]
+    origin: OriginOptions,
     /// Go on as files change, and tell each change
     #[arg(short, long)]
     watch: bool,
@@ -45,14 +53,8 @@ pub(crate) struct Options {
 
 /// Analyses it.
 pub(crate) fn run(options: &Options, state: &StateDir) -> Result<u8, Failure> {
-    let repository = super::Repository {
-        root: options.root.clone(),
-        no_update: false,
-    };
-    let root = match &options.root {
-        Some(root) => located(root)?,
-        None => repository.root()?,
-    };
+    let origin = origin::find(options.repository.as_deref(), &options.origin, state.path())?;
+    let root = origin.root.clone();
     if options.fresh {
         let file = location(state.path(), &root).join("analysis.db");
         // What cannot be removed is brought up to date instead.
@@ -69,22 +71,64 @@ pub(crate) fn run(options: &Options, state: &StateDir) -> Result<u8, Failure> {
     });
     progress.clear();
     let summary = result.map_err(failure)?;
+    let commits = history(&mut store, &origin, &cancelled)?;
     let counts = counts(store.connection())?;
     if options.json {
         let mut object = serde_json::to_value(summary)?;
         object["root"] = root.to_string_lossy().into();
         object["symbols"] = counts.symbols.into();
         object["edges"] = counts.edges.into();
+        object["commits"] = commits.into();
         object["languages"] = serde_json::to_value(&counts.languages)?;
         object["skipped"] = serde_json::to_value(&counts.skipped)?;
         print(&format!("{object}\n"))?;
     } else {
-        print(&for_people(&summary, &counts))?;
+        print(&for_people(&summary, &counts, commits))?;
     }
     Ok(0)
 }
 
-fn for_people(summary: &Summary, counts: &Counts) -> String {
+/// Reads what is new in the history. Returns how many commits that was.
+fn history(store: &mut Store, origin: &Origin, cancelled: &AtomicBool) -> Result<usize, Failure> {
+    let is_shown = std::io::stderr().is_terminal();
+    let mut on_commit = |commits: usize| {
+        if is_shown {
+            origin::show_line(&format!("history: {commits} commits"));
+        }
+        if cancelled.load(Ordering::Relaxed) {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    };
+    let (path, commit) = (origin.history(), origin.commit.as_deref());
+    let connection = store.connection_mut();
+    let options = HistoryOptions::default();
+    let result = history::update_at(path, commit, connection, options, &mut on_commit);
+    if is_shown {
+        origin::clear();
+    }
+    match result {
+        Ok(update) => Ok(update.unwrap_or_default().commits),
+        Err(HistoryError::Cancelled) => Err(failure(AnalysisError::Cancelled)),
+        // A shallow or damaged history says less; the files are known all the same.
+        Err(error) => {
+            note(&format!("the history is left out: {}", causes(&error)));
+            Ok(0)
+        }
+    }
+}
+
+/// An error with its causes.
+fn causes(error: &dyn std::error::Error) -> String {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    chain
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}
+
+fn for_people(summary: &Summary, counts: &Counts, commits: usize) -> String {
     let mut table = Table::new(["LANGUAGE", "FILES", "LINES", "SYMBOLS"]);
     for row in &counts.languages {
         table.row([
@@ -105,7 +149,8 @@ fn for_people(summary: &Summary, counts: &Counts) -> String {
         format!("skipped: {}\n", skipped.join(", "))
     };
     format!(
-        "{}\n{} symbols, {} edges; {skipped}{}: {} read, {} parsed, {} resolved, {} removed in {}\n",
+        "{}\n{} symbols, {} edges; {skipped}{}: {} read, {} parsed, {} resolved, {} removed in {}; {} of \
+         history\n",
         table.render(),
         counts.symbols,
         counts.edges,
@@ -115,6 +160,7 @@ fn for_people(summary: &Summary, counts: &Counts) -> String {
         summary.resolved,
         summary.removed,
         measure::time(std::time::Duration::from_millis(summary.duration_ms)),
+        measure::count(commits as u64, "new commit"),
     )
 }
 
@@ -122,7 +168,7 @@ fn live(
     options: &Options,
     store: &mut Store,
     root: &std::path::Path,
-    cancelled: &std::sync::atomic::AtomicBool,
+    cancelled: &AtomicBool,
 ) -> Result<u8, Failure> {
     let progress = std::cell::RefCell::new(Progress::new());
     let is_first = std::cell::Cell::new(true);

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::Repository;
 use super::draw::{Arrow, Drawing, Shape};
+use super::surroundings;
 use crate::failure::{Failure, note, print};
 use crate::table::Table;
 
@@ -24,6 +25,9 @@ Examples:
   cogo query path main Store::open      how one reaches the other
   cogo query modules --cycles           modules that depend on each other in circles
   cogo query dead                       what nothing seems to use
+  cogo query hot                        large files that change often
+  cogo query history src/store.rs       who changed it, and what changes with it
+  cogo query depends serde              who depends on a package
   cogo query sql \"SELECT kind, count(*) FROM symbol GROUP BY kind\"
 
 A symbol is named by its name, by the end of its full name (Store::open, Store.open), or by a place
@@ -101,7 +105,27 @@ enum Command {
         #[arg(long)]
         exported: bool,
     },
-    /// SQL of your own, reading only; tables: symbol, edge, file, import
+    /// Files that are large and change often, as of the last `cogo analyze`
+    Hot {
+        /// Files at most
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        limit: usize,
+    },
+    /// Who owns and changed a file, and which files change with it
+    History {
+        /// The file, from the root of the repository
+        file: String,
+    },
+    /// What the manifests depend on
+    Depends {
+        /// This package alone
+        name: Option<String>,
+        /// With what lock files say
+        #[arg(long)]
+        locked: bool,
+    },
+    /// SQL of your own, reading only; tables: symbol, edge, file, import, manifest, dependency,
+    /// `history_file`
     Sql {
         /// The query
         sql: String,
@@ -128,9 +152,14 @@ struct WalkOptions {
 
 /// Answers.
 pub(crate) fn run(options: &Options, state: &StateDir) -> Result<u8, Failure> {
-    let (mut store, _) = options.repository.open(state)?;
+    let (mut store, root) = options.repository.open(state)?;
     let output = &options.output;
     match &options.command {
+        Command::Hot { limit } => surroundings::hot(&store, *limit, output.json),
+        Command::History { file } => surroundings::history(&store, &root, file, output.json),
+        Command::Depends { name, locked } => {
+            surroundings::depends(&store, name.as_deref(), *locked, output.json)
+        }
         Command::Def { symbol } => list(&find(&store, symbol)?, output),
         Command::Refs { symbol } => refs(&store, symbol, output),
         Command::Callers(walk) => graph(&store, walk, Direction::Callers, output),
@@ -177,7 +206,7 @@ fn ids(found: &[Found]) -> Vec<i64> {
     found.iter().map(|found| found.id).collect()
 }
 
-fn lines<T: Serialize>(found: &[T]) -> Result<String, Failure> {
+pub(super) fn lines<T: Serialize>(found: &[T]) -> Result<String, Failure> {
     let mut text = String::new();
     for one in found {
         text.push_str(&serde_json::to_string(one)?);
@@ -187,7 +216,7 @@ fn lines<T: Serialize>(found: &[T]) -> Result<String, Failure> {
 }
 
 /// Whether there was an answer, for scripts.
-fn answered(is_empty: bool) -> u8 {
+pub(super) fn answered(is_empty: bool) -> u8 {
     u8::from(is_empty)
 }
 
