@@ -22,6 +22,7 @@ pub mod rules;
 mod runtime;
 mod server;
 mod session;
+mod stored;
 mod tasks;
 mod tokens;
 

@@ -12,7 +12,7 @@ use cogo_store::{Store, StoreError, TaskFilter, TaskRecord};
 use crate::clock::{self, Clock};
 use crate::coordinator::{Answer, ClientRequest, Known, RequestError, task_status};
 use crate::runtime::{Handle, Stopped};
-use crate::tokens;
+use crate::{stored, tokens};
 
 /// Why a task could not be told of, taken or ended.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -94,7 +94,7 @@ impl Tasks {
     /// All that is stored of a task.
     pub(crate) async fn stored(&self, id: &TaskId) -> Result<Option<TaskRecord>, StoreError> {
         let id = id.clone();
-        self.read(move |store| store.task(&id)).await
+        stored::read(&self.store, move |store| store.task(&id)).await
     }
 
     /// Tasks that pass a filter, with their place in the order of submission; the newest first.
@@ -102,7 +102,7 @@ impl Tasks {
         &self,
         filter: TaskFilter,
     ) -> Result<Vec<(u64, TaskStatus)>, StoreError> {
-        let records = self.read(move |store| store.tasks(&filter)).await?;
+        let records = stored::read(&self.store, move |store| store.tasks(&filter)).await?;
         Ok(records
             .iter()
             .map(|record| (record.number, task_status(record)))
@@ -124,20 +124,6 @@ impl Tasks {
             Answer::Done | Answer::Refused(RequestError::NoSuchTask(_)) => self.status(id).await,
             Answer::Refused(error) => Err(TaskFailure::Refused(error)),
             answer => unexpected(&answer),
-        }
-    }
-
-    async fn read<T: Send + 'static>(
-        &self,
-        read: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let store = Arc::clone(&self.store);
-        let reading = tokio::task::spawn_blocking(move || read(store.as_ref()));
-        match reading.await {
-            Ok(result) => result,
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            // The runtime is being shut down.
-            Err(_) => Err(StoreError::Poisoned),
         }
     }
 }

@@ -7,9 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cogo_store::{Change, Scope, Store, StoreError, TokenRecord};
 use sha2::{Digest, Sha256};
-use tokio::sync::oneshot;
 
-use crate::clock;
+use crate::{clock, stored};
 
 /// What every token starts with, so that scanners for leaked secrets know it.
 const PREFIX: &str = "cogo_";
@@ -179,8 +178,8 @@ impl Tokens {
         if self.list().iter().any(|known| known.name == record.name) {
             return Ok(false);
         }
-        self.commit(Change::TokenPut(Box::new(record.clone())))
-            .await?;
+        let change = Change::TokenPut(Box::new(record.clone()));
+        stored::commit(self.store.as_ref(), change).await?;
         self.write().insert(record.sha256, record);
         Ok(true)
     }
@@ -193,15 +192,9 @@ impl Tokens {
         if self.read().len() == before {
             return Ok(false);
         }
-        self.commit(Change::TokenDelete(name.to_owned())).await?;
+        let change = Change::TokenDelete(name.to_owned());
+        stored::commit(self.store.as_ref(), change).await?;
         Ok(true)
-    }
-
-    async fn commit(&self, change: Change) -> Result<(), StoreError> {
-        let (sender, durable) = oneshot::channel();
-        let done = Box::new(move |result| drop(sender.send(result)));
-        self.store.commit(vec![change], done);
-        durable.await.unwrap_or(Err(StoreError::Poisoned))
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, HashMap<[u8; 32], TokenRecord>> {

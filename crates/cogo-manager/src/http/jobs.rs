@@ -219,12 +219,7 @@ async fn cancel(
 ) -> Submitted {
     let job = visible(&api, &caller, &id).await?;
     if !caller.may_change(&job.submitter) {
-        return Err(Problem::new(
-            StatusCode::FORBIDDEN,
-            "not_yours",
-            format!("job `{id}` was submitted by `{}`", job.submitter),
-        )
-        .hint("its submitter may do that, or a token with the scope admin"));
+        return Err(Problem::not_yours(&format!("job `{id}`"), &job.submitter));
     }
     let job = api.jobs.cancel(&id).await?;
     let job = job.ok_or_else(|| Problem::no_such_job(&id))?;

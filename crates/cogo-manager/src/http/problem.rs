@@ -93,6 +93,16 @@ impl Problem {
         .hint("`GET /api/sandbox/workers` lists the workers")
     }
 
+    /// The caller may see it and not change it. `what` names it, such as ``task `t1` ``.
+    pub(crate) fn not_yours(what: &str, submitter: &str) -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "not_yours",
+            format!("{what} was submitted by `{submitter}`"),
+        )
+        .hint("its submitter may do that, or a token with the scope admin")
+    }
+
     /// Something of ours failed. The cause goes to the log, not to the client.
     pub(crate) fn internal(what: &'static str, cause: &dyn std::error::Error) -> Self {
         error!(cause = %Chain(cause), "{what}");

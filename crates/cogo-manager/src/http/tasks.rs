@@ -160,12 +160,7 @@ pub(super) async fn changeable(
     if caller.may_change(&task.submitter) {
         return Ok(task);
     }
-    Err(Problem::new(
-        StatusCode::FORBIDDEN,
-        "not_yours",
-        format!("task `{id}` was submitted by `{}`", task.submitter),
-    )
-    .hint("its submitter may do that, or a token with the scope admin"))
+    Err(Problem::not_yours(&format!("task `{id}`"), &task.submitter))
 }
 
 async fn cancel(

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use cogo_protocol::job::{JobId, JobKind, JobState, JobStatus};
 use cogo_store::{Change, JobFilter, JobRecord, Store, StoreError};
 use serde_json::Value;
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
@@ -17,7 +17,7 @@ use tracing::{error, warn};
 use super::events::{EventLog, Told};
 use super::{JobFailure, JobRefusal, JobRunner, JobWork, status};
 use crate::tasks::fresh_id;
-use crate::{clock, tokens};
+use crate::{clock, stored, tokens};
 
 /// Jobs at work at once. Most of what they do is done by tasks, which have slots of their own.
 pub(super) const RUNNING_MAX: usize = 8;
@@ -132,8 +132,11 @@ impl Jobs {
             started_at_ms: None,
             ended_at_ms: None,
         };
-        self.commit(Change::JobPut(Box::new(record.clone())))
-            .await?;
+        stored::commit(
+            self.store.as_ref(),
+            Change::JobPut(Box::new(record.clone())),
+        )
+        .await?;
         let status = status(&record);
         self.begin(record).map_err(JobRefusal::Directory)?;
         Ok((status, true))
@@ -145,7 +148,7 @@ impl Jobs {
             return Ok(Some(job.record().clone()));
         }
         let id = id.clone();
-        self.read(move |store| store.job(&id)).await
+        stored::read(&self.store, move |store| store.job(&id)).await
     }
 
     /// Where one job stands.
@@ -158,7 +161,7 @@ impl Jobs {
 
     /// Jobs that pass a filter, the newest first.
     pub(crate) async fn list(&self, filter: JobFilter) -> Result<Vec<JobStatus>, StoreError> {
-        let records = self.read(move |store| store.jobs(&filter)).await?;
+        let records = stored::read(&self.store, move |store| store.jobs(&filter)).await?;
         let seen = |record: &JobRecord| match self.open_job(&record.id) {
             Some(job) => job.status(),
             None => status(record),
@@ -306,9 +309,12 @@ impl Jobs {
             // Handed in while it is locked, so that the newest is stored last.
             let mut record = job.record();
             change(&mut record);
-            self.hand_in(Change::JobPut(Box::new(record.clone())))
+            stored::commit(
+                self.store.as_ref(),
+                Change::JobPut(Box::new(record.clone())),
+            )
         };
-        durable.await.unwrap_or(Err(StoreError::Poisoned))
+        durable.await
     }
 
     async fn forget_old(&self) -> Result<(), StoreError> {
@@ -316,37 +322,16 @@ impl Jobs {
             limit: Some(KEPT_MAX + OPEN_MAX),
             ..JobFilter::default()
         };
-        let records = self.read(move |store| store.jobs(&filter)).await?;
+        let records = stored::read(&self.store, move |store| store.jobs(&filter)).await?;
         let ended = records.iter().filter(|record| record.state.is_final());
         for record in ended.skip(KEPT_MAX) {
-            self.commit(Change::JobDelete(record.id.clone())).await?;
+            stored::commit(self.store.as_ref(), Change::JobDelete(record.id.clone())).await?;
             let directory = self.directory(&record.id);
             if let Err(error) = fs::remove_dir_all(&directory) {
                 warn!(%error, path = %directory.display(), "failed to remove the folder of a job");
             }
         }
         Ok(())
-    }
-
-    async fn commit(&self, change: Change) -> Result<(), StoreError> {
-        let durable = self.hand_in(change);
-        durable.await.unwrap_or(Err(StoreError::Poisoned))
-    }
-
-    fn hand_in(&self, change: Change) -> oneshot::Receiver<Result<(), StoreError>> {
-        let (sender, durable) = oneshot::channel();
-        let done = Box::new(move |result| drop(sender.send(result)));
-        self.store.commit(vec![change], done);
-        durable
-    }
-
-    async fn read<T: Send + 'static>(
-        &self,
-        read: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let store = Arc::clone(&self.store);
-        let reading = tokio::task::spawn_blocking(move || read(store.as_ref()));
-        reading.await.unwrap_or(Err(StoreError::Poisoned))
     }
 
     fn open_job(&self, id: &JobId) -> Option<Arc<OpenJob>> {
