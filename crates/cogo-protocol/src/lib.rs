@@ -10,6 +10,7 @@
 
 pub mod block;
 pub mod command;
+pub mod date;
 pub mod event;
 pub mod exec;
 pub mod frame;

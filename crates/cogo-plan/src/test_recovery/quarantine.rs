@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use cogo_protocol::date::civil_date;
 use serde::Deserialize;
 
 use crate::test_results::TestKey;
@@ -115,21 +116,9 @@ fn is_date(text: &str) -> bool {
         && number(day, 2).is_some_and(|day| (1..=31).contains(&day))
 }
 
-/// The day of a Unix time, in UTC. Days are counted in eras of 400 years that begin in March.
+/// The day of a Unix time, in UTC.
 fn date(unix_ms: u64) -> String {
-    let days = unix_ms / 86_400_000 + 719_468;
-    let era = days / 146_097;
-    let of_era = days % 146_097;
-    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let shifted = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
-    let year = year + era * 400 + u64::from(month <= 2);
+    let (year, month, day) = civil_date(unix_ms / 86_400_000);
     format!("{year:04}-{month:02}-{day:02}")
 }
 
