@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 use crate::dispatch::Work;
 use crate::document::Step;
 use crate::files;
+use crate::hex::hex;
 
 /// Changes when keys or entries mean something else.
 const VERSION: &str = "cogo step cache 1";
@@ -73,9 +74,7 @@ impl Cache {
                 add(&fs::read(&full)?);
             }
         }
-        let digest = digest.finalize();
-        let hex = digest.iter().map(|byte| format!("{byte:02x}"));
-        Ok(Some(Key(hex.collect())))
+        Ok(Some(Key(hex(&digest.finalize()))))
     }
 
     /// Takes a result: its files are put into the workspace, and what it told is returned.

@@ -12,6 +12,7 @@ use cogo_protocol::verdict::Outcome;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::hex::hex;
 use crate::progress::PlanOutcome;
 
 /// One thing that happened.
@@ -151,8 +152,7 @@ fn parse(text: &[u8]) -> Result<Vec<Entry>, JournalError> {
 }
 
 fn digest(plan: &str) -> String {
-    let digest = Sha256::digest(plan.as_bytes());
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(plan.as_bytes()))
 }
 
 #[cfg(test)]

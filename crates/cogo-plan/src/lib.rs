@@ -23,6 +23,7 @@ pub mod expression;
 pub mod files;
 pub mod fix;
 pub mod graph;
+pub mod hex;
 pub mod init;
 pub mod journal;
 pub mod progress;

@@ -20,6 +20,7 @@ mod parser;
 mod pytest;
 mod report;
 mod tap;
+mod tree;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::collection::Collection;
 use super::parser::{Format, milliseconds};
+use super::tree::{Explained, Groups};
 use super::{TestKey, TestResult, TestStatus, TestTool};
 
 #[derive(Debug)]
@@ -12,9 +13,9 @@ pub(super) struct JavaScript {
     /// The file whose tree is shown.
     file: String,
     /// The groups above the next line, each with its indentation.
-    groups: Vec<(usize, String)>,
+    groups: Groups,
     /// The failure that is explained.
-    told: Option<(TestKey, String)>,
+    told: Explained,
 }
 
 impl JavaScript {
@@ -22,8 +23,8 @@ impl JavaScript {
         Self {
             tool,
             file: String::new(),
-            groups: Vec::new(),
-            told: None,
+            groups: Groups::default(),
+            told: Explained::default(),
         }
     }
 }
@@ -59,9 +60,7 @@ impl Format for JavaScript {
             self.close(into);
             return true;
         }
-        if let Some((_, text)) = &mut self.told {
-            text.push_str(line);
-            text.push('\n');
+        if self.told.add(line) {
             return true;
         }
         self.tree(line, into)
@@ -74,7 +73,7 @@ impl Format for JavaScript {
 
 impl JavaScript {
     fn tell(&mut self, key: TestKey) -> bool {
-        self.told = Some((key, String::new()));
+        self.told.begin(key);
         true
     }
 
@@ -100,10 +99,8 @@ impl JavaScript {
         let name = name
             .trim_start_matches("skipped ")
             .trim_start_matches("todo ");
-        self.leave(indent);
-        let mut path: Vec<&str> = self.groups.iter().map(|(_, name)| &**name).collect();
-        path.push(name);
-        let key = TestKey::new(&*self.file, path.join(" > "));
+        self.groups.leave(indent);
+        let key = TestKey::new(&*self.file, self.groups.path(name));
         into.ended(TestResult::new(key, status).took(time));
         true
     }
@@ -127,22 +124,12 @@ impl JavaScript {
         {
             return false;
         }
-        self.leave(indent);
-        self.groups.push((indent, body.to_owned()));
+        self.groups.enter(indent, body);
         true
     }
 
-    fn leave(&mut self, indent: usize) {
-        while self.groups.last().is_some_and(|(its, _)| *its >= indent) {
-            self.groups.pop();
-        }
-    }
-
     fn close(&mut self, into: &mut Collection) {
-        if let Some((key, text)) = self.told.take() {
-            let message = text.lines().map(str::trim).find(|line| !line.is_empty());
-            into.explain(&key, message, &text);
-        }
+        self.told.close(into);
         self.groups.clear();
     }
 }

@@ -2,14 +2,15 @@
 
 use super::collection::Collection;
 use super::parser::{Format, milliseconds};
+use super::tree::{Explained, Groups};
 use super::{TestKey, TestResult, TestStatus, TestTool};
 
 #[derive(Debug, Default)]
 pub(super) struct Spec {
     /// Groups that are shown, each with its indentation.
-    groups: Vec<(usize, String)>,
+    groups: Groups,
     /// The failure that is explained.
-    told: Option<(TestKey, String)>,
+    told: Explained,
     /// Failures stand once more at the end.
     is_over: bool,
 }
@@ -26,29 +27,23 @@ impl Format for Spec {
         let body = line.trim_start();
         let indent = line.len() - body.len();
         if body.starts_with("ℹ ") || body == "✖ failing tests:" {
-            self.close(into);
+            self.told.close(into);
             self.is_over = body.starts_with('✖');
             return true;
         }
         if let Some(group) = body.strip_prefix("▶ ") {
-            self.close(into);
-            self.leave(indent);
-            self.groups.push((indent, group.trim().to_owned()));
+            self.told.close(into);
+            self.groups.enter(indent, group.trim());
             return true;
         }
         if self.result(indent, body, into) {
             return true;
         }
-        let Some((_, text)) = &mut self.told else {
-            return false;
-        };
-        text.push_str(line);
-        text.push('\n');
-        true
+        self.told.add(line)
     }
 
     fn finish(&mut self, into: &mut Collection) {
-        self.close(into);
+        self.told.close(into);
     }
 }
 
@@ -73,35 +68,17 @@ impl Spec {
         let Some(time) = milliseconds(time) else {
             return false;
         };
-        self.close(into);
-        let is_group = self
-            .groups
-            .last()
-            .is_some_and(|(its, group)| *its == indent && group == name);
-        self.leave(indent);
+        self.told.close(into);
+        let is_group = self.groups.is_in(indent, name);
+        self.groups.leave(indent);
         if is_group {
             return true;
         }
-        let groups = self.groups.iter().map(|(_, group)| &**group);
-        let path: Vec<&str> = groups.chain([name]).collect();
-        let key = TestKey::new("", path.join(" > "));
+        let key = TestKey::new("", self.groups.path(name));
         if status == TestStatus::Failed {
-            self.told = Some((key.clone(), String::new()));
+            self.told.begin(key.clone());
         }
         into.ended(TestResult::new(key, status).took(Some(time)));
         true
-    }
-
-    fn leave(&mut self, indent: usize) {
-        while self.groups.last().is_some_and(|(its, _)| *its >= indent) {
-            self.groups.pop();
-        }
-    }
-
-    fn close(&mut self, into: &mut Collection) {
-        if let Some((key, text)) = self.told.take() {
-            let message = text.lines().map(str::trim).find(|line| !line.is_empty());
-            into.explain(&key, message, &text);
-        }
     }
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use cogo_plan::dispatch::Work;
 use cogo_plan::document::{StepLimits, StepNetwork};
+use cogo_plan::hex::hex;
 use cogo_plan::route::Route;
 use cogo_plan::test_recovery::{
     History, Quarantine, RecoverySettings, Report, TestsOutcome, recover,
@@ -250,11 +251,7 @@ fn quarantine(options: &Options, workspace: &Path) -> Result<Quarantine, Failure
 /// What is known of a workspace's tests lies below the state directory, under the workspace's path.
 pub(crate) fn history_file(state: &StateDir, workspace: &Path) -> PathBuf {
     let digest = Sha256::digest(workspace.as_os_str().as_encoded_bytes());
-    let name: String = digest
-        .iter()
-        .take(12)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let name = hex(&digest[..12]);
     state.path().join("tests").join(name).join("history")
 }
 
