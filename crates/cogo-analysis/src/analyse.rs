@@ -135,14 +135,7 @@ pub fn analyse(
     let found = scan::scan(root, cancelled);
     check(cancelled)?;
     let known = known_files(store.connection())?;
-    let changed: Vec<&FoundFile> = found
-        .iter()
-        .filter(|file| {
-            known
-                .get(&file.path)
-                .is_none_or(|known| known.stamp != file.stamp)
-        })
-        .collect();
+    let changed = changed(&found, &known);
     let present: std::collections::HashSet<&str> =
         found.iter().map(|file| file.path.as_str()).collect();
     let removed: Vec<&str> = known
@@ -199,18 +192,21 @@ pub fn analyse_paths(
         }
         known.insert(path.to_owned(), file);
     }
-    let changed: Vec<&FoundFile> = found
-        .iter()
-        .filter(|file| {
-            known
-                .get(&file.path)
-                .is_none_or(|known| known.stamp != file.stamp)
-        })
-        .collect();
+    let changed = changed(&found, &known);
     let mut summary = update(store, root, &changed, &removed, &known, cancelled, observer)?;
     summary.files = found.len();
     summary.duration_ms = millis(started_at.elapsed());
     Ok(summary)
+}
+
+/// Those that are not what they were when they were stored.
+fn changed<'a>(found: &'a [FoundFile], known: &HashMap<String, Known>) -> Vec<&'a FoundFile> {
+    let is_changed = |file: &&FoundFile| {
+        known
+            .get(&file.path)
+            .is_none_or(|known| known.stamp != file.stamp)
+    };
+    found.iter().filter(is_changed).collect()
 }
 
 fn update(

@@ -55,14 +55,19 @@ pub struct Store {
     _lock: Option<std::fs::File>,
 }
 
+/// Twelve digits that tell what has the same name apart.
+pub(crate) fn short_id(bytes: &[u8]) -> String {
+    let digest = Sha1::digest(bytes);
+    digest[..6]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
 /// Where the store of a repository is, below the state directory: named after the repository, and
 /// told apart from others of that name by where it lies.
 pub fn location(state_dir: &Path, root: &Path) -> PathBuf {
-    let digest = Sha1::digest(root.as_os_str().as_encoded_bytes());
-    let id: String = digest[..6]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let id = short_id(root.as_os_str().as_encoded_bytes());
     let name = root.file_name().unwrap_or_default().to_string_lossy();
     let name: String = name
         .chars()

@@ -7,7 +7,7 @@ use std::time::Instant;
 use tree_sitter::{Node, QueryCursor, QueryCursorOptions, StreamingIterator as _, Tree};
 
 use super::grammar::{Grammar, Role};
-use super::outline::{Aside, Outline, Place};
+use super::outline::{Aside, FoundDefinition, Outline, Place};
 use super::{receiver, use_tree};
 use crate::facts::{Facts, Import, Kind, NameId, Use};
 use crate::language::Language;
@@ -173,17 +173,17 @@ impl<'a> Engine<'a> {
             range: node.byte_range(),
             start_line: node.start_position().row as u32,
         };
-        let (head, is_exported_here) = self.head(node);
-        self.outline.definition(
+        let (signature, is_exported_here) = self.head(node);
+        self.outline.definition(FoundDefinition {
             kind,
             name,
             place,
             owner,
             type_name,
             pattern,
-            head,
+            signature,
             is_exported_here,
-        );
+        });
     }
 
     /// The head of a definition on one line, and whether it stands in an `export`.

@@ -31,15 +31,18 @@ pub(super) struct Place {
     pub(super) start_line: u32,
 }
 
-struct FoundDefinition {
-    kind: Kind,
-    name: NameId,
-    place: Place,
-    owner: Option<NameId>,
-    type_name: Option<NameId>,
-    pattern: usize,
-    signature: String,
-    is_exported_here: bool,
+pub(super) struct FoundDefinition {
+    pub(super) kind: Kind,
+    pub(super) name: NameId,
+    pub(super) place: Place,
+    /// The type that it belongs to, where that is written elsewhere.
+    pub(super) owner: Option<NameId>,
+    pub(super) type_name: Option<NameId>,
+    /// Which pattern of the query found it.
+    pub(super) pattern: usize,
+    pub(super) signature: String,
+    /// Whether it stands in an `export`.
+    pub(super) is_exported_here: bool,
 }
 
 struct FoundReference {
@@ -80,31 +83,8 @@ struct Open {
 }
 
 impl Outline {
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one call, each value of another kind"
-    )]
-    pub(super) fn definition(
-        &mut self,
-        kind: Kind,
-        name: NameId,
-        place: Place,
-        owner: Option<NameId>,
-        type_name: Option<NameId>,
-        pattern: usize,
-        signature: String,
-        is_exported_here: bool,
-    ) {
-        self.definitions.push(FoundDefinition {
-            kind,
-            name,
-            place,
-            owner,
-            type_name,
-            pattern,
-            signature,
-            is_exported_here,
-        });
+    pub(super) fn definition(&mut self, found: FoundDefinition) {
+        self.definitions.push(found);
     }
 
     pub(super) fn scope(&mut self, range: Range<usize>, owner: NameId) {

@@ -3,10 +3,9 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use sha1::{Digest as _, Sha1};
-
 use super::tree::{self, Limits, TreeSummary};
 use super::{CloneError, CloneOptions, Credentials, OnCloneProgress, RemoteUrl, fetch};
+use crate::store::short_id;
 
 /// A repository of the cache, with the files of one commit.
 #[derive(Debug)]
@@ -70,11 +69,7 @@ pub fn clone(
 
 /// Where a URL's clone is.
 pub(super) fn location(state_dir: &Path, url: &RemoteUrl) -> PathBuf {
-    let digest = Sha1::digest(url.as_str().as_bytes());
-    let id: String = digest[..6]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let id = short_id(url.as_str().as_bytes());
     state_dir
         .join("clones")
         .join(format!("{}-{id}", url.name()))
