@@ -6,13 +6,12 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, UnmountFlags, fsconfig_create, fsconfig_set_flag,
-    fsconfig_set_string, fsmount, fsopen, unmount,
+    FsOpenFlags, UnmountFlags, fsconfig_set_flag, fsconfig_set_string, fsopen, unmount,
 };
 use serde::{Deserialize, Serialize};
 use std::os::fd::AsFd;
 
-use super::root::{attach, make_place, protect};
+use super::root::{attach, detached, make_place, protect};
 use super::{AtStep, Step};
 
 /// One tree to show; its detached mount rides beside.
@@ -97,12 +96,7 @@ fn cover_by_overlay(target: &Path) -> io::Result<()> {
     fsconfig_set_string(context.as_fd(), "workdir", &*work)?;
     // The only kind of extended attributes a user namespace may write.
     fsconfig_set_flag(context.as_fd(), "userxattr")?;
-    fsconfig_create(context.as_fd())?;
-    let tree = fsmount(
-        context.as_fd(),
-        FsMountFlags::FSMOUNT_CLOEXEC,
-        MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV,
-    )?;
+    let tree = detached(&context)?;
     rustix::process::chdir("/")?;
     attach(&tree, target)?;
     unmount(UPPER_STAND, UnmountFlags::DETACH)?;

@@ -177,13 +177,18 @@ fn mount_tmpfs(place: &str, mode: &str, size: u64) -> io::Result<()> {
     // A file without content takes no room, but it takes memory of the kernel.
     let files = (size / BYTES_PER_FILE).max(FILES_MIN);
     fsconfig_set_string(context.as_fd(), "nr_inodes", files.to_string())?;
+    attach(&detached(&context)?, Path::new(place))
+}
+
+/// The file system that was described, mounted nowhere yet, without set-user-id programs and
+/// devices.
+pub(super) fn detached(context: &OwnedFd) -> io::Result<OwnedFd> {
     fsconfig_create(context.as_fd())?;
-    let tree = fsmount(
+    Ok(fsmount(
         context.as_fd(),
         FsMountFlags::FSMOUNT_CLOEXEC,
         MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV,
-    )?;
-    attach(&tree, Path::new(place))
+    )?)
 }
 
 fn mount_scratch(home: &Path, size: u64) -> Step<()> {

@@ -7,12 +7,13 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir, SeekFrom, StatxFlags, openat, seek, statx};
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
+use rustix::mount::{FsOpenFlags, fsopen};
 
+use super::root::detached;
 use crate::sys;
 
 /// Where a command may write without leaving an inode behind, beside the private places.
@@ -111,12 +112,7 @@ impl Place {
 
 fn open_queues() -> io::Result<OwnedFd> {
     let context = fsopen("mqueue", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    fsconfig_create(context.as_fd())?;
-    let tree = fsmount(
-        context.as_fd(),
-        FsMountFlags::FSMOUNT_CLOEXEC,
-        MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV,
-    )?;
+    let tree = detached(&context)?;
     // What `fsmount` gives can be walked from, but not read.
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(openat(tree, ".", flags, Mode::empty())?)
