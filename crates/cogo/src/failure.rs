@@ -80,7 +80,7 @@ impl<E: Error> From<E> for Failure {
 }
 
 /// An error with all its causes, each told once.
-fn chain(error: &dyn Error) -> String {
+pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -17,6 +17,7 @@ mod instant;
 mod isolation;
 mod measure;
 mod origin;
+mod outlet;
 mod paint;
 mod remote;
 mod retention;

@@ -1,6 +1,7 @@
 //! `cogo serve`: a manager with local workers.
 
 mod fix_jobs;
+mod job_cancel;
 mod log;
 mod own_token;
 mod plan_runner;

@@ -14,7 +14,7 @@ use cogo_sandbox::exec_dir::StateDir;
 
 use super::progress::Progress;
 use super::{cancellation, failure};
-use crate::failure::{Failure, note, print};
+use crate::failure::{Failure, chain, note, print};
 use crate::measure;
 use crate::origin::{self, Origin, OriginOptions};
 use crate::table::Table;
@@ -113,19 +113,10 @@ fn history(store: &mut Store, origin: &Origin, cancelled: &AtomicBool) -> Result
         Err(HistoryError::Cancelled) => Err(failure(AnalysisError::Cancelled)),
         // A shallow or damaged history says less; the files are known all the same.
         Err(error) => {
-            note(&format!("the history is left out: {}", causes(&error)));
+            note(&format!("the history is left out: {}", chain(&error)));
             Ok(0)
         }
     }
-}
-
-/// An error with its causes.
-fn causes(error: &dyn std::error::Error) -> String {
-    let chain = std::iter::successors(Some(error), |error| error.source());
-    chain
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
 }
 
 fn for_people(summary: &Summary, counts: &Counts, commits: usize) -> String {

@@ -1,7 +1,6 @@
 //! How a run looks: lines with the name of their step before them, or JSON.
 
 use std::collections::HashMap;
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use cogo_protocol::record::{Stream, Utf8Chunker};
 
 use super::execute::How;
 use crate::failure::{Failure, print};
+use crate::outlet::Outlet;
 use crate::paint::{Color, Painter};
 use crate::{measure, state};
 
@@ -26,10 +26,6 @@ const ERRORS_SHOWN: usize = 10;
 /// A line is shown in pieces past this length.
 const LINE_MAX: usize = 64 * 1024;
 
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a switch of the command line, or of the world around it"
-)]
 pub(super) struct Screen {
     json: bool,
     quiet: bool,
@@ -41,7 +37,7 @@ pub(super) struct Screen {
     /// Findings of all steps, if they are asked for.
     sarif: Option<(PathBuf, Vec<Diagnostic>)>,
     /// Nobody reads our output any more.
-    is_closed: bool,
+    outlet: Outlet,
 }
 
 /// What of a step is not shown yet.
@@ -71,7 +67,7 @@ impl Screen {
                 .max()
                 .unwrap_or(0),
             steps: HashMap::new(),
-            is_closed: false,
+            outlet: Outlet::default(),
         }
     }
 
@@ -94,7 +90,9 @@ impl Screen {
         } else {
             self.as_text(event)
         };
-        self.write(&text);
+        if !text.is_empty() {
+            self.outlet.write(Stream::Stdout, &text);
+        }
     }
 
     /// Writes the findings to where they were asked for.
@@ -120,18 +118,6 @@ impl Screen {
                 step.errors.push(found.clone());
             }
         }
-    }
-
-    /// A reader that went away changes nothing for the plan.
-    fn write(&mut self, bytes: &[u8]) {
-        if self.is_closed || bytes.is_empty() {
-            return;
-        }
-        let mut stdout = std::io::stdout().lock();
-        self.is_closed = stdout
-            .write_all(bytes)
-            .and_then(|()| stdout.flush())
-            .is_err();
     }
 
     fn as_json(&mut self, event: &Event<'_>) -> Vec<u8> {

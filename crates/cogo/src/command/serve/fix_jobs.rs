@@ -1,7 +1,6 @@
 //! Repairs that clients of the server ask for: what `cogo fix` does, as a job.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cogo_manager::jobs::{JobFailure, JobRunner, JobWork};
@@ -12,13 +11,11 @@ use cogo_sandbox::exec_dir::StateDir;
 use cogo_worker::workspace;
 use serde_json::{Value, json};
 
+use super::job_cancel::cancelled_with;
 use crate::command::fix::{copies, event_json};
 use crate::command::plan::local::Local;
 use crate::command::run::home;
 use crate::isolation::IsolationOption;
-
-/// How soon it is noticed that a job has to end.
-const STOP_PACE: Duration = Duration::from_millis(100);
 
 pub(super) struct FixJobs {
     state: StateDir,
@@ -48,21 +45,7 @@ impl FixJobs {
             .map_err(|error| format!("failed to make a place for the copy: {error}"))?;
         let copy = place.path().join(workspace.file_name().unwrap_or_default());
         let mut tree = Tree::copy(&workspace, &copy).map_err(|error| error.to_string())?;
-        let cancel = Cancel::default();
-        let is_done = AtomicBool::new(false);
-        let report = std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while !is_done.load(Ordering::Acquire) {
-                    if work.stop().is_cancelled() {
-                        cancel.ask();
-                    }
-                    std::thread::park_timeout(STOP_PACE);
-                }
-            });
-            let report = self.search(request, work, &mut tree, &cancel);
-            is_done.store(true, Ordering::Release);
-            report
-        })?;
+        let report = cancelled_with(work, |cancel| self.search(request, work, &mut tree, cancel))?;
         if request.write && !report.diff.is_empty() {
             tree.write_back().map_err(|error| error.to_string())?;
         }

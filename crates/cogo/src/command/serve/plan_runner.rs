@@ -1,12 +1,8 @@
 //! Runs plans that a manager was asked for. Sandbox steps are tasks of that manager, all others run beside
 //! it; the journal lies in the job's folder, so that the next manager goes on where this one ended.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
-
 use cogo_manager::jobs::{JobFailure, JobRunner, JobWork};
 use cogo_plan::cache::Cache;
-use cogo_plan::dispatch::Cancel;
 use cogo_plan::execute::{Event, Settings, execute};
 use cogo_plan::graph::Graph;
 use cogo_plan::journal::Journal;
@@ -17,13 +13,11 @@ use cogo_protocol::message::{Progress, Stage};
 use cogo_sandbox::exec_dir::StateDir;
 use serde_json::{Map, Value, json};
 
+use super::job_cancel::cancelled_with;
 use crate::client::Client;
 use crate::command::plan::{Routes, cache_dir};
 use crate::command::test::history_file;
 use crate::isolation::IsolationOption;
-
-/// How soon a request to end is noticed.
-const STOP_PACE: Duration = Duration::from_millis(50);
 
 /// Runs plans.
 pub(super) struct PlanRunner {
@@ -69,16 +63,11 @@ impl JobRunner for PlanRunner {
             IsolationOption::default(),
             &self.state,
         );
-        let cancel = Cancel::default();
-        let is_over = AtomicBool::new(false);
         let mut told = Told::default();
-        let outcome = std::thread::scope(|scope| {
-            scope.spawn(|| ask_when_stopped(work, &cancel, &is_over));
-            let outcome = execute(&graph, &settings, journal, &routes, &cancel, &mut |event| {
+        let outcome = cancelled_with(work, |cancel| {
+            execute(&graph, &settings, journal, &routes, cancel, &mut |event| {
                 told.event(work, &graph, event);
-            });
-            is_over.store(true, Ordering::Release);
-            outcome
+            })
         });
         let result = json!({"outcome": outcome.as_ref().ok(), "steps": told.steps});
         let error = match outcome {
@@ -91,16 +80,6 @@ impl JobRunner for PlanRunner {
             error,
             result: Some(result),
         })
-    }
-}
-
-/// Ends the steps when the job is to end.
-fn ask_when_stopped(work: &JobWork, cancel: &Cancel, is_over: &AtomicBool) {
-    while !is_over.load(Ordering::Acquire) {
-        if work.stop().is_cancelled() && !cancel.is_asked() {
-            cancel.ask();
-        }
-        std::thread::sleep(STOP_PACE);
     }
 }
 

@@ -1,6 +1,5 @@
 //! How tests look: the command's own output, a line for each repeat, and what came of it all.
 
-use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use cogo_plan::diagnostic::{self, Diagnostic, Parser, Severity};
@@ -14,6 +13,7 @@ use serde_json::json;
 
 use crate::failure::{Failure, note, print, tell};
 use crate::measure;
+use crate::outlet::Outlet;
 use crate::paint::{Color, Painter};
 
 /// Errors that are shown when the command failed and no test did.
@@ -31,7 +31,7 @@ pub(super) struct Screen {
     /// What compilers say of a command that fails before its tests.
     findings: Parser,
     errors: Vec<Diagnostic>,
-    is_closed: bool,
+    outlet: Outlet,
 }
 
 impl Screen {
@@ -44,7 +44,7 @@ impl Screen {
             chunkers: Default::default(),
             findings: Parser::new(Some(&command.join(" "))),
             errors: Vec::new(),
-            is_closed: false,
+            outlet: Outlet::default(),
         }
     }
 
@@ -60,7 +60,7 @@ impl Screen {
         }
         if self.json {
             let line = self.as_json(event);
-            self.write(Stream::Stdout, line.as_bytes());
+            self.outlet.write(Stream::Stdout, line.as_bytes());
             return;
         }
         match event {
@@ -69,7 +69,7 @@ impl Screen {
                 stream,
                 bytes,
             } if !self.quiet => {
-                self.write(*stream, bytes);
+                self.outlet.write(*stream, bytes);
             }
             TestEvent::TestRunStarted { why, tests, .. } => {
                 if let Some(text) = again(*why, tests) {
@@ -234,21 +234,6 @@ impl Screen {
             self.began_at.elapsed().as_millis() as u64
         ));
         format!("{tests}{end}, in {took}")
-    }
-
-    /// A reader that went away changes nothing for the tests.
-    fn write(&mut self, stream: Stream, bytes: &[u8]) {
-        if self.is_closed {
-            return;
-        }
-        let written = match stream {
-            Stream::Stdout => {
-                let mut stdout = std::io::stdout().lock();
-                stdout.write_all(bytes).and_then(|()| stdout.flush())
-            }
-            Stream::Stderr => std::io::stderr().lock().write_all(bytes),
-        };
-        self.is_closed = written.is_err();
     }
 }
 

@@ -1,7 +1,6 @@
 //! How a watch looks: a line for each run, what is found while it is found, and the end.
 
 use std::collections::HashSet;
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -14,6 +13,7 @@ use cogo_protocol::verdict::Outcome;
 use serde_json::{Value, json};
 
 use crate::measure;
+use crate::outlet::Outlet;
 use crate::paint::{Color, Painter};
 
 /// Silence after which what was written is taken for whole.
@@ -27,7 +27,7 @@ pub(super) struct Screen {
     output: bool,
     painter: Painter,
     run: Option<Run>,
-    is_closed: bool,
+    outlet: Outlet,
 }
 
 /// What is known of the run that is shown.
@@ -52,7 +52,7 @@ impl Screen {
             output,
             painter: Painter::stderr(),
             run: None,
-            is_closed: false,
+            outlet: Outlet::default(),
         }
     }
 
@@ -110,10 +110,11 @@ impl Screen {
             if let Some(chunk) = chunk {
                 let line = json!({"event": "run_output", "run": number, "stream": stream,
                     "output": chunk.output, "encoding": chunk.encoding});
-                self.write(format!("{line}\n").as_bytes());
+                self.outlet
+                    .write(Stream::Stdout, format!("{line}\n").as_bytes());
             }
         } else if self.output {
-            self.write(bytes);
+            self.outlet.write(Stream::Stdout, bytes);
         }
         self.found(&found);
         self.tested(&tests);
@@ -146,7 +147,7 @@ impl Screen {
         // Nothing was recognised: what it wrote has to speak for itself.
         let is_dark = counts.errors + counts.failed == 0 && !self.output && !self.json;
         if has_failed && is_dark {
-            self.write(&run.tail);
+            self.outlet.write(Stream::Stdout, &run.tail);
         }
         let took = measure::time(Duration::from_millis(took_ms));
         let (color, text) = match result {
@@ -215,19 +216,7 @@ impl Screen {
         } else {
             format!("{}\n", self.painter.paint(color, text))
         };
-        self.write(line.as_bytes());
-    }
-
-    /// A reader that went away changes nothing for what runs.
-    fn write(&mut self, bytes: &[u8]) {
-        if self.is_closed {
-            return;
-        }
-        let mut stdout = std::io::stdout().lock();
-        self.is_closed = stdout
-            .write_all(bytes)
-            .and_then(|()| stdout.flush())
-            .is_err();
+        self.outlet.write(Stream::Stdout, line.as_bytes());
     }
 }
 
